@@ -1,0 +1,2 @@
+//! Simulated L2TP/IPsec clients.
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! `culvert-bench`.
+#![forbid(unsafe_code)]
+fn main() {}

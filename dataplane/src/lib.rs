@@ -1,0 +1,8 @@
+//! The data plane: what a core does with packets.
+//!
+//! ```text
+//! UP    outer rx ─ classify ─ esp::open ─ l2tp::decap ─ ppp::decap ─ route::to_network ─ core tx
+//! DOWN  core rx  ─ route::to_session ─ ppp::encap ─ l2tp::encap ─ esp::seal ─ outer tx
+//! ```
+
+pub mod api;

@@ -1,0 +1,1 @@
+//! Which of our verdicts a frame gets: the one decoder of the XDP program and of user space.

@@ -1,0 +1,1 @@
+//! Ethernet II with up to two VLAN tags (IEEE 802.1Q).

@@ -1,0 +1,1 @@
+//! Attribute-value pairs of control messages (RFC 2661 §4).

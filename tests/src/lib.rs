@@ -1,0 +1,2 @@
+//! Harness of the end-to-end tests.
+#![forbid(unsafe_code)]
