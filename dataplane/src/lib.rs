@@ -6,3 +6,6 @@
 //! ```
 
 pub mod api;
+pub mod frame;
+pub mod mem;
+pub mod port;
