@@ -6,3 +6,7 @@
 //! ```
 
 pub mod api;
+pub mod frame;
+pub mod mem;
+pub mod port;
+pub mod ring;
