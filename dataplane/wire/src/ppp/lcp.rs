@@ -1,7 +1,7 @@
 //! Options of the Link Control Protocol (RFC 1661 §6, RFC 1570, RFC 1990).
 
+use crate::ppp::frame::Protocol;
 use crate::ppp::option::{self, RawOption};
-use crate::ppp::protocol::Protocol;
 use crate::reader::Reader;
 use crate::writer::{Overflow, Writer};
 

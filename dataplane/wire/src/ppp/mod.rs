@@ -7,4 +7,3 @@ pub mod ipcp;
 pub mod lcp;
 pub mod option;
 pub mod pap;
-pub mod protocol;
