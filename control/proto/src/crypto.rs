@@ -11,4 +11,5 @@ pub mod cipher;
 pub mod dh;
 pub mod hash;
 pub mod mschapv2;
+pub mod self_test;
 pub mod skeyid;
