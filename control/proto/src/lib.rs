@@ -9,4 +9,5 @@ pub mod crypto;
 pub mod gateway;
 pub mod job;
 pub mod rows;
+pub mod spi;
 pub mod time;
