@@ -7,6 +7,7 @@
 
 pub mod crypto;
 pub mod gateway;
+pub mod ike;
 pub mod job;
 pub mod rows;
 pub mod spi;
