@@ -10,3 +10,4 @@ pub mod frame;
 pub mod mem;
 pub mod port;
 pub mod ring;
+pub mod xdp;
