@@ -6,6 +6,7 @@
 //! ```
 
 pub mod api;
+pub mod device;
 pub mod frame;
 pub mod mem;
 pub mod port;
