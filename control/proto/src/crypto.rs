@@ -13,3 +13,22 @@ pub mod hash;
 pub mod mschapv2;
 pub mod self_test;
 pub mod skeyid;
+
+/// The features that wipe keys and passwords are on: without them this does not compile.
+const _: () = {
+    const fn wiped<T: zeroize::ZeroizeOnDrop>() {}
+    wiped::<aes::Aes128>();
+    wiped::<aes::Aes192>();
+    wiped::<aes::Aes256>();
+    wiped::<cbc::Encryptor<aes::Aes256>>();
+    wiped::<cbc::Decryptor<aes::Aes256>>();
+    wiped::<des::Des>();
+    wiped::<des::TdesEde3>();
+    wiped::<md4::Md4>();
+    wiped::<md5::Md5>();
+    wiped::<sha1::Sha1>();
+    wiped::<sha2::Sha256>();
+    wiped::<sha2::Sha384>();
+    wiped::<sha2::Sha512>();
+    wiped::<mschapv2::NtHash>();
+};
