@@ -6,8 +6,10 @@
 //! ```
 
 pub mod api;
+pub mod device;
 pub mod frame;
 pub mod ipc;
 pub mod mem;
 pub mod port;
 pub mod ring;
+pub mod xdp;
