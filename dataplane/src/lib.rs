@@ -9,6 +9,7 @@ pub mod api;
 pub mod device;
 pub mod frame;
 pub mod mem;
+pub mod next_hop;
 pub mod port;
 pub mod ring;
 pub mod xdp;
