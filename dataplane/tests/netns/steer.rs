@@ -31,7 +31,7 @@ pub(crate) fn steer() -> (Steering, Attachment) {
 
 /// Programs and maps, attached to nothing.
 pub(crate) fn load() -> Steering {
-    Steering::load_object(&std::fs::read("/tmp/ports/steer.o").unwrap()).unwrap()
+    Steering::load().unwrap()
 }
 
 /// A worker on `queue` of `gateway0` alone.
