@@ -8,6 +8,7 @@
 pub mod api;
 pub mod device;
 pub mod frame;
+pub mod ipc;
 pub mod mem;
 pub mod next_hop;
 pub mod port;
