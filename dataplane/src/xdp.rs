@@ -318,3 +318,48 @@ impl Verdicts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aya::sys::SyscallError;
+
+    use super::*;
+
+    fn refused(errno: Errno) -> ProgramError {
+        let io_error = errno.into();
+        ProgramError::SyscallError(SyscallError {
+            call: "bpf",
+            io_error,
+        })
+    }
+
+    #[test]
+    fn every_refusal_says_what_to_do() {
+        let explain = |errno, device| XdpError::from_aya(refused(errno), device).to_string();
+        assert!(explain(Errno::PERM, None).contains("CAP_BPF"));
+        assert!(explain(Errno::PERM, Some("wan0")).contains("CAP_NET_ADMIN"));
+        assert!(explain(Errno::BUSY, Some("wan0")).contains("ip link set wan0 xdp off"));
+        assert!(explain(Errno::NODEV, Some("wan0")).contains("no device wan0"));
+        let odd = explain(Errno::NOSPC, None);
+        assert!(odd.contains("No space left"), "{odd}");
+        let neither = not_on_device(refused(Errno::OPNOTSUPP), "ppp0").to_string();
+        assert!(neither.contains("ppp0 takes no XDP program"), "{neither}");
+    }
+
+    #[test]
+    fn a_kernel_without_socket_maps_is_named() {
+        let create = |name: &str| {
+            let io_error = Errno::INVAL.into();
+            EbpfError::MapError(MapError::CreateError {
+                name: name.to_owned(),
+                io_error,
+            })
+        };
+        let explained = XdpError::from_load(create("OUTER_SOCKETS")).to_string();
+        assert!(explained.contains("CONFIG_XDP_SOCKETS"), "{explained}");
+        assert!(matches!(
+            XdpError::from_load(create("VERDICTS")),
+            XdpError::Kernel(_)
+        ));
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use culvert_dataplane::api::CoreId;
 use culvert_dataplane::device::VethPair;
-use culvert_dataplane::frame::{FramePool, Frames};
+use culvert_dataplane::frame::{BATCH, FramePool, Frames};
 use culvert_dataplane::port::xdp::{Bound, XdpPort, bind};
 use culvert_dataplane::port::{Port, PortStatistics};
 use culvert_dataplane::ring::{BindError, Endpoint, Mode};
@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::harness::{Pair, can_run};
 use crate::steer::{
-    FRAMES, GATEWAY, PATIENCE, open, pattern, ping, register, steer, while_echoing,
+    FRAMES, GATEWAY, PATIENCE, open, pattern, ping, register, steer, turn_around, while_echoing,
 };
 
 /// Nothing went wrong that the kernel or `ring` counts.
@@ -214,6 +214,51 @@ fn outer_and_core_side_share_their_frames() {
         pool.total()
     );
     pair.gateway.enter(move || drop(veth));
+}
+
+#[test]
+fn one_wake_sends_a_full_batch() {
+    if !can_run("one_wake_sends_a_full_batch") {
+        return;
+    }
+    let pair = Pair::new(1, 1_500);
+    let (steering, _) = pair.gateway.enter(steer);
+    let Bound {
+        ports: [mut port],
+        mut pool,
+        ..
+    } = pair.gateway.enter(|| open(&steering, 0));
+    let client = pair.client.enter(|| {
+        let client = UdpSocket::bind("10.77.0.1:0").unwrap();
+        client
+            .send_to(b"to be sent back in many copies", (GATEWAY, 500))
+            .unwrap();
+        client
+    });
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut model = received(&mut port, &mut pool);
+    turn_around(model[0].bytes_mut());
+    let mut frames = Frames::new();
+    while frames.room() > 0 {
+        let mut copy = pool.take().unwrap();
+        copy.set_len(model[0].len());
+        copy.bytes_mut().copy_from_slice(model[0].bytes());
+        frames.push(copy).unwrap();
+    }
+    model.take_front(1).for_each(|frame| pool.give(frame));
+    assert_eq!(
+        (port.transmit(&mut pool, &mut frames), port.in_flight()),
+        (BATCH, BATCH)
+    );
+    port.wake();
+    let arrived = (0..BATCH)
+        .filter(|_| client.recv(&mut [0; 64]).is_ok())
+        .count();
+    assert_eq!(arrived, BATCH);
+    while port.in_flight() > 0 {
+        port.transmit(&mut pool, &mut frames);
+    }
+    assert_eq!(port.statistics().completed, 64);
 }
 
 /// The frames of the first receipt that brings any, after sleeping until there are some.

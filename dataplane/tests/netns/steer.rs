@@ -53,7 +53,7 @@ pub(crate) fn register(steering: &Steering, side: Side, queue: u32, port: &XdpPo
 }
 
 /// Swaps Ethernet, IPv4 and UDP source and destination; checksums stay right.
-fn turn_around(packet: &mut [u8]) {
+pub(crate) fn turn_around(packet: &mut [u8]) {
     let (ethernet, rest) = packet.split_at_mut(14);
     let (to, from) = ethernet[..12].split_at_mut(6);
     to.swap_with_slice(from);
