@@ -7,6 +7,8 @@
 
 pub mod crypto;
 pub mod gateway;
+pub mod ike;
 pub mod job;
 pub mod rows;
+pub mod spi;
 pub mod time;
