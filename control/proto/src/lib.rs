@@ -5,7 +5,9 @@
 //! any two calls.
 #![forbid(unsafe_code)]
 
+pub mod deadlines;
 pub mod gateway;
 pub mod job;
+pub mod l2tp;
 pub mod rows;
 pub mod time;
