@@ -9,5 +9,6 @@ pub mod deadlines;
 pub mod gateway;
 pub mod job;
 pub mod l2tp;
+pub mod pool;
 pub mod rows;
 pub mod time;
