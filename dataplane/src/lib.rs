@@ -6,3 +6,8 @@
 //! ```
 
 pub mod api;
+pub mod frame;
+pub mod ipc;
+pub mod mem;
+pub mod port;
+pub mod ring;

@@ -1,26 +1,22 @@
 //! Proof of a tunnel's shared secret (RFC 2661 §5.1.1).
 
 use culvert_wire::l2tp::message::MessageType;
-use md5::{Digest, Md5};
-use subtle::ConstantTimeEq;
+
+use crate::crypto::chap;
 
 /// Length of a challenge response in bytes.
-pub(super) const RESPONSE_LEN: usize = 16;
+const RESPONSE_LEN: usize = 16;
 
 /// The response that proves `secret` for `challenge`, sent in a message of type `kind`: SCCRP or SCCCN.
 pub(super) fn response(kind: MessageType, secret: &[u8], challenge: &[u8]) -> [u8; RESPONSE_LEN] {
     let [_, identifier] = kind.0.to_be_bytes();
-    Md5::new()
-        .chain_update([identifier])
-        .chain_update(secret)
-        .chain_update(challenge)
-        .finalize()
-        .into()
+    chap::response(identifier, secret, challenge)
 }
 
 /// Whether `received` is the right response, compared in constant time.
 pub(super) fn proves(kind: MessageType, secret: &[u8], challenge: &[u8], received: &[u8]) -> bool {
-    response(kind, secret, challenge).ct_eq(received).into()
+    let [_, identifier] = kind.0.to_be_bytes();
+    chap::verify(identifier, secret, challenge, received)
 }
 
 #[cfg(test)]
