@@ -13,3 +13,4 @@ pub mod l2tp;
 pub mod pool;
 pub mod rows;
 pub mod time;
+pub mod users;
