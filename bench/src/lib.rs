@@ -1,2 +1,4 @@
 //! Simulated L2TP/IPsec clients.
 #![forbid(unsafe_code)]
+
+pub mod client;
