@@ -16,7 +16,7 @@ use sha1::Sha1;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use super::keys::{BLOCK, Cipher};
+use super::ike::keys::{BLOCK, Cipher};
 
 /// Cipher and integrity algorithm of an SA pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
