@@ -208,15 +208,11 @@ impl Client {
         None
     }
 
-    /// Wraps the IP packet `inner` for the gateway into the front of `datagram`; returns what it travels in and its length.
+    /// Wraps the IP packet `inner` for the gateway into the front of `datagram`; returns its length. [`Client::outer`] says what it travels in.
     ///
     /// # Errors
     /// [`Unsent`] if the client is not up, `datagram` is too short, or the SA is used up.
-    pub fn seal_inner(
-        &mut self,
-        inner: &[u8],
-        datagram: &mut [u8],
-    ) -> Result<(Outer, usize), Unsent> {
+    pub fn seal_inner(&mut self, inner: &[u8], datagram: &mut [u8]) -> Result<usize, Unsent> {
         let secured = self.secured.as_mut().filter(|_| self.phase == Phase::Up);
         let secured = secured.ok_or(Unsent::Down)?;
         secured.seal_ppp(
@@ -265,6 +261,11 @@ impl Client {
         self.on_lac(now, event, rng);
         let event = self.link.handle_timeout(now);
         self.on_link(now, event, rng);
+    }
+
+    /// What inner packets travel in, once there are SAs.
+    pub fn outer(&self) -> Option<Outer> {
+        self.secured.as_ref().map(|secured| secured.outer())
     }
 
     /// Whether IP may flow.

@@ -170,11 +170,10 @@ impl Secured {
         ids: Ids,
         port: u16,
         datagram: &mut [u8],
-    ) -> Result<(Outer, usize), Unsent> {
+    ) -> Result<usize, Unsent> {
         let header = data_header(ids).ok_or(Unsent::NoRoom)?;
         let [high, low] = protocol.0.to_be_bytes();
-        let len = self.seal(&[&header, &[0xFF, 0x03, high, low], packet], port, datagram)?;
-        Ok((self.outer(), len))
+        self.seal(&[&header, &[0xFF, 0x03, high, low], packet], port, datagram)
     }
 
     fn datagram(
@@ -201,7 +200,7 @@ impl Secured {
         Ok(self.outbound.seal(datagram, len, UDP)?)
     }
 
-    const fn outer(&self) -> Outer {
+    pub(super) const fn outer(&self) -> Outer {
         match self.travel {
             Travel::Native => Outer::Esp,
             Travel::InUdp => Outer::Udp(FLOATED_PORT),
@@ -210,6 +209,11 @@ impl Secured {
 }
 
 impl Discards {
+    /// All of them.
+    pub const fn total(&self) -> u64 {
+        self.unknown_spi + self.replayed + self.forged + self.malformed + self.foreign
+    }
+
     const fn count(&mut self, refused: Refused) {
         match refused {
             Refused::Malformed => self.malformed += 1,
