@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod job;
 pub mod l2tp;
 pub mod pool;
+pub mod ppp;
 pub mod rows;
 pub mod time;
 pub mod users;
