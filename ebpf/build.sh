@@ -91,26 +91,22 @@ build() {
 }
 
 check() {
-    local same=0
-    if ! diff -u "$record" <(toolchain) --label "committed toolchain" --label "this toolchain"; then
-        echo "build.sh: another toolchain than the committed object was built with: its bytes may differ for that alone" >&2
-        same=1
+    if ! diff -u "$record" <(toolchain) --label "committed toolchain" --label "this toolchain" >&2; then
+        echo "build.sh: the committed object was built with another toolchain, for which alone its bytes may differ" >&2
     fi
-    if ! cmp "$object" "$target/culvert-xdp.o"; then
-        echo "build.sh: the committed object is not what the sources give; run ebpf/build.sh and commit the result. Sections:" >&2
+    if ! cmp "$object" "$target/culvert-xdp.o" >&2; then
         diff -u <(sections "$object") <(sections "$target/culvert-xdp.o") --label committed --label built >&2 || true
-        same=1
+        die "the committed object is not what the sources give: run ebpf/build.sh and commit what it writes"
     fi
-    ((same == 0)) || exit 1
     echo "culvert-xdp.o is what the sources give ($(stat -c %s "$object") bytes)"
 }
 
-# Name, size and hash of each section, and the code of both programs.
+# Name and hash of each section, and the code of both programs.
 sections() {
-    local name size
+    local name hash
     "$llvm/bin/llvm-readelf" --sections --wide "$1" | sed -n 's/^ *\[ *[0-9]*\] \([^ ]\+\) .*/\1/p' | while read -r name; do
-        size=$("$llvm/bin/llvm-objcopy" --dump-section "$name=/dev/stdout" "$1" /dev/null 2>/dev/null | sha256sum)
-        echo "$name ${size%% *}"
+        hash=$("$llvm/bin/llvm-objcopy" --dump-section "$name=/dev/stdout" "$1" /dev/null 2>/dev/null | sha256sum)
+        echo "$name ${hash%% *}"
     done
     "$llvm/bin/llvm-objdump" --disassemble --no-show-raw-insn "$1" | tail -n +3
 }
