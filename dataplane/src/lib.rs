@@ -6,3 +6,5 @@
 //! ```
 
 pub mod api;
+pub mod table;
+pub mod verdict;
