@@ -2,3 +2,6 @@
 
 pub mod index;
 pub mod replay;
+pub mod sa;
+pub mod session;
+pub mod set;
