@@ -6,5 +6,12 @@
 //! ```
 
 pub mod api;
+pub mod batch;
+pub mod frame;
+pub mod mem;
+pub mod moment;
+pub mod port;
+pub mod punt;
+pub mod stage;
 pub mod table;
 pub mod verdict;

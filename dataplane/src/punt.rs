@@ -43,7 +43,10 @@ impl TokenBucket {
     /// Takes one token, if there is one at `now`.
     pub fn take(&mut self, now: Moment) -> bool {
         let passed = now.as_micros().saturating_sub(self.filled.as_micros());
-        self.level = self.level.saturating_add(passed.saturating_mul(self.rate)).min(self.burst);
+        self.level = self
+            .level
+            .saturating_add(passed.saturating_mul(self.rate))
+            .min(self.burst);
         self.filled = self.filled.max(now);
         let Some(left) = self.level.checked_sub(TOKEN) else {
             return false;
@@ -65,7 +68,10 @@ impl PuntBuffer {
     fn new() -> Self {
         let nowhere = (Ipv4Addr::UNSPECIFIED, 0).into();
         Self {
-            source: PuntSource::Ike { local: nowhere, remote: nowhere },
+            source: PuntSource::Ike {
+                local: nowhere,
+                remote: nowhere,
+            },
             len: 0,
             bytes: Box::new([0; MAX_LEN]),
         }
@@ -87,7 +93,11 @@ impl PuntBuffer {
         self.len = 0;
         for part in parts {
             let end = (self.len + part.len()).min(MAX_LEN);
-            if let Some((to, from)) = self.bytes.get_mut(self.len..end).zip(part.get(..end - self.len)) {
+            if let Some((to, from)) = self
+                .bytes
+                .get_mut(self.len..end)
+                .zip(part.get(..end - self.len))
+            {
                 to.copy_from_slice(from);
             }
             self.len = end;
@@ -142,19 +152,44 @@ pub fn pair() -> (Punts, PuntQueue) {
         near.push(ours);
         far.push(theirs);
     }
-    let near = near.try_into().unwrap_or_else(|_| unreachable!("as many lanes as kinds"));
-    let far = far.try_into().unwrap_or_else(|_| unreachable!("as many lanes as kinds"));
-    (Punts { lanes: near, is_fresh: false }, PuntQueue { lanes: far, next: 0 })
+    let near = near
+        .try_into()
+        .unwrap_or_else(|_| unreachable!("as many lanes as kinds"));
+    let far = far
+        .try_into()
+        .unwrap_or_else(|_| unreachable!("as many lanes as kinds"));
+    (
+        Punts {
+            lanes: near,
+            is_fresh: false,
+        },
+        PuntQueue {
+            lanes: far,
+            next: 0,
+        },
+    )
 }
 
 fn lane(bucket: TokenBucket, depth: usize) -> (Lane, FarLane) {
     let (full_in, full_out) = RingBuffer::new(depth);
     let (mut empty_in, empty_out) = RingBuffer::new(depth);
     for _ in 0..depth {
-        empty_in.push(PuntBuffer::new()).expect("the ring holds depth buffers");
+        empty_in
+            .push(PuntBuffer::new())
+            .expect("the ring holds depth buffers");
     }
-    let near = Lane { bucket, full: full_in, empty: empty_out };
-    (near, FarLane { full: full_out, empty: empty_in })
+    let near = Lane {
+        bucket,
+        full: full_in,
+        empty: empty_out,
+    };
+    (
+        near,
+        FarLane {
+            full: full_out,
+            empty: empty_in,
+        },
+    )
 }
 
 impl Punts {
@@ -162,7 +197,13 @@ impl Punts {
     ///
     /// # Errors
     /// [`Reason::PuntRate`] or [`Reason::PuntQueue`] if it is not let through.
-    pub fn offer(&mut self, kind: PuntKind, source: PuntSource, parts: [&[u8]; 2], now: Moment) -> Result<(), Reason> {
+    pub fn offer(
+        &mut self,
+        kind: PuntKind,
+        source: PuntSource,
+        parts: [&[u8]; 2],
+        now: Moment,
+    ) -> Result<(), Reason> {
         let lane = self.lanes.get_mut(kind.index()).ok_or(Reason::PuntQueue)?;
         if !lane.bucket.take(now) {
             return Err(Reason::PuntRate);
@@ -185,7 +226,11 @@ impl PuntQueue {
         for _ in 0..PuntKind::ALL.len() {
             let kind = *PuntKind::ALL.get(self.next)?;
             self.next = (self.next + 1) % PuntKind::ALL.len();
-            if let Some(buffer) = self.lanes.get_mut(kind.index()).and_then(|lane| lane.full.pop().ok()) {
+            if let Some(buffer) = self
+                .lanes
+                .get_mut(kind.index())
+                .and_then(|lane| lane.full.pop().ok())
+            {
                 return Some((kind, buffer));
             }
         }
@@ -225,10 +270,20 @@ mod tests {
     fn a_message_arrives_with_its_source() {
         let (mut punts, mut queue) = pair();
         assert!(!punts.take_fresh());
-        punts.offer(PuntKind::Ppp, SOURCE, [&[0xC0, 0x21], &[1, 2]], Moment::START).unwrap();
+        punts
+            .offer(
+                PuntKind::Ppp,
+                SOURCE,
+                [&[0xC0, 0x21], &[1, 2]],
+                Moment::START,
+            )
+            .unwrap();
         assert!(punts.take_fresh());
         let (kind, buffer) = queue.take().unwrap();
-        assert_eq!((kind, buffer.source(), buffer.bytes()), (PuntKind::Ppp, SOURCE, &[0xC0, 0x21, 1, 2][..]));
+        assert_eq!(
+            (kind, buffer.source(), buffer.bytes()),
+            (PuntKind::Ppp, SOURCE, &[0xC0, 0x21, 1, 2][..])
+        );
         queue.give_back(kind, buffer);
         assert!(queue.take().is_none());
     }
@@ -237,11 +292,15 @@ mod tests {
     fn a_flood_of_one_kind_does_not_touch_another() {
         let (mut punts, mut queue) = pair();
         let offer = |punts: &mut Punts, kind| punts.offer(kind, SOURCE, [&[1], &[]], Moment::START);
-        let results: Vec<_> = (0..3_000).map(|_| offer(&mut punts, PuntKind::IkeFirst)).collect();
+        let results: Vec<_> = (0..3_000)
+            .map(|_| offer(&mut punts, PuntKind::IkeFirst))
+            .collect();
         assert!(results.contains(&Err(Reason::PuntQueue)));
         assert_eq!(results.last(), Some(&Err(Reason::PuntRate)));
         assert_eq!(offer(&mut punts, PuntKind::Ike), Ok(()));
-        let kinds: Vec<_> = std::iter::from_fn(|| queue.take().map(|(kind, _)| kind)).take(2).collect();
+        let kinds: Vec<_> = std::iter::from_fn(|| queue.take().map(|(kind, _)| kind))
+            .take(2)
+            .collect();
         assert_eq!(kinds, [PuntKind::IkeFirst, PuntKind::Ike]);
     }
 
@@ -250,7 +309,10 @@ mod tests {
         let (mut punts, mut queue) = pair();
         for step in 0..2_000 {
             let now = Moment::from_micros(step * 1_000);
-            assert_eq!(punts.offer(PuntKind::ClearL2tp, SOURCE, [&[7], &[]], now), Ok(()));
+            assert_eq!(
+                punts.offer(PuntKind::ClearL2tp, SOURCE, [&[7], &[]], now),
+                Ok(())
+            );
             let (kind, buffer) = queue.take().unwrap();
             queue.give_back(kind, buffer);
         }

@@ -19,8 +19,12 @@ pub enum Verdict {
     HandOff(u8),
     /// It turns round: the gateway itself answers it.
     Answer,
+    /// It waits for the other fragments of its datagram.
+    Held,
     /// It became part of another packet.
     Merged,
+    /// It is cut into fragments before it goes on.
+    Split,
     /// It ends here.
     Drop(Reason),
 }

@@ -94,7 +94,10 @@ impl SaTable {
         let mut blocks = vec![ELSEWHERE; spi::SHARDS as usize].into_boxed_slice();
         let mut count = 0;
         for shard in shards {
-            if let Some(block) = blocks.get_mut(usize::from(shard)).filter(|block| **block == ELSEWHERE) {
+            if let Some(block) = blocks
+                .get_mut(usize::from(shard))
+                .filter(|block| **block == ELSEWHERE)
+            {
                 *block = count;
                 count += 1;
             }
@@ -110,7 +113,8 @@ impl SaTable {
     /// The row that `spi` names, if its shard is this core's; the row may hold another SA, or none.
     pub fn row(&self, spi: Spi) -> Option<SaRow> {
         let block = *self.blocks.get(spi::shard(spi) as usize)?;
-        (block != ELSEWHERE).then(|| SaRow(u32::from(block) * spi::ROWS + spi::index(spi) % spi::ROWS))
+        (block != ELSEWHERE)
+            .then(|| SaRow(u32::from(block) * spi::ROWS + spi::index(spi) % spi::ROWS))
     }
 
     /// The inbound SA of `spi`.

@@ -3,7 +3,9 @@
 use std::net::Ipv4Addr;
 
 use super::index::{Full, Index};
-use crate::api::{Phase, PppFraming, Sequencing, SessionId, SessionRow, SessionSpec, SetId, TunnelId};
+use crate::api::{
+    Phase, PppFraming, Sequencing, SessionId, SessionRow, SessionSpec, SetId, TunnelId,
+};
 
 /// One session.
 #[derive(Debug)]
@@ -52,8 +54,16 @@ impl Session {
             Sequencing::Off => L2TP_LEN,
             Sequencing::On => L2TP_SEQUENCED_LEN,
         };
-        let framing = if self.framing.address_control_compressed { 0 } else { 2 };
-        let protocol = if self.framing.protocol_compressed { 1 } else { 2 };
+        let framing = if self.framing.address_control_compressed {
+            0
+        } else {
+            2
+        };
+        let protocol = if self.framing.protocol_compressed {
+            1
+        } else {
+            2
+        };
         UDP_LEN + l2tp + framing + protocol
     }
 
@@ -113,7 +123,9 @@ impl SessionTable {
 
     /// The session whose own address this is.
     pub fn route(&self, address: Ipv4Addr) -> Option<SessionRow> {
-        self.routes.find(u64::from(address.to_bits())).map(SessionRow)
+        self.routes
+            .find(u64::from(address.to_bits()))
+            .map(SessionRow)
     }
 
     /// Puts a session into its row, which must be empty, as the set's first; `next` is the one that was.
@@ -139,7 +151,10 @@ impl SessionTable {
     /// Empties `row` and returns what was there. Its set must forget it.
     pub fn close(&mut self, row: SessionRow) -> Option<Session> {
         let session = self.rows.get_mut(row.0 as usize)?.take()?;
-        self.ids.remove(ids_key(session.set, session.local_tunnel, session.local_session), row.0);
+        self.ids.remove(
+            ids_key(session.set, session.local_tunnel, session.local_session),
+            row.0,
+        );
         if let Some(address) = session.address {
             self.routes.remove(u64::from(address.to_bits()), row.0);
         }
@@ -198,7 +213,8 @@ mod tests {
         let mut table = SessionTable::new(4);
         table.open(&spec(0, 0, Phase::Negotiating), None).unwrap();
         table.open(&spec(3, 1, Phase::Negotiating), None).unwrap();
-        let find = |table: &SessionTable, set| table.find_ids(SetId(set), TunnelId(7), SessionId(9));
+        let find =
+            |table: &SessionTable, set| table.find_ids(SetId(set), TunnelId(7), SessionId(9));
         assert_eq!(find(&table, 0), Some(SessionRow(0)));
         assert_eq!(find(&table, 1), Some(SessionRow(3)));
         assert_eq!(find(&table, 2), None);
@@ -211,7 +227,19 @@ mod tests {
     fn an_address_leads_to_its_session_while_that_is_open() {
         let mut table = SessionTable::new(2);
         let address = Ipv4Addr::new(10, 10, 0, 2);
-        table.open(&spec(1, 0, Phase::Open { address, mru: 1_400 }), None).unwrap();
+        table
+            .open(
+                &spec(
+                    1,
+                    0,
+                    Phase::Open {
+                        address,
+                        mru: 1_400,
+                    },
+                ),
+                None,
+            )
+            .unwrap();
         assert_eq!(table.route(address), Some(SessionRow(1)));
         table.close(SessionRow(1));
         assert_eq!(table.route(address), None);
@@ -225,7 +253,10 @@ mod tests {
         assert_eq!(table.find(SessionRow(0)).unwrap().overhead(), 8 + 8 + 4);
         table.close(SessionRow(0));
         spec.sequencing = Sequencing::On;
-        spec.framing = PppFraming { address_control_compressed: true, protocol_compressed: true };
+        spec.framing = PppFraming {
+            address_control_compressed: true,
+            protocol_compressed: true,
+        };
         table.open(&spec, None).unwrap();
         assert_eq!(table.find(SessionRow(0)).unwrap().overhead(), 8 + 12 + 1);
     }

@@ -1,12 +1,16 @@
 //! SA sets: one peer, where it is, and the SAs and sessions that are its own.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use culvert_crypto::Suite;
 use culvert_wire::eth::MacAddress;
+use culvert_wire::ipv4::Protocol;
 
+use super::Here;
 use super::index::Index;
 use super::sa::SaRow;
+use super::template::{Template, Wrapping};
 use crate::api::{Encapsulation, SessionRow, SetId};
 use crate::moment::Moment;
 
@@ -20,8 +24,8 @@ pub struct Set {
     pub local: SocketAddrV4,
     /// Where the peer is.
     pub remote: SocketAddrV4,
-    /// Where its packets go first.
-    pub next_hop: Option<MacAddress>,
+    /// Ready outer headers, once its next hop is known.
+    pub template: Option<Template>,
     /// How its packets are wrapped.
     pub encapsulation: Encapsulation,
     /// The outbound SA in use.
@@ -46,11 +50,15 @@ pub struct Set {
 
 impl Set {
     /// A peer without SAs and sessions.
-    pub const fn new(local: SocketAddrV4, remote: SocketAddrV4, encapsulation: Encapsulation, next_hop: Option<MacAddress>) -> Self {
+    pub const fn new(
+        local: SocketAddrV4,
+        remote: SocketAddrV4,
+        encapsulation: Encapsulation,
+    ) -> Self {
         Self {
             local,
             remote,
-            next_hop,
+            template: None,
             encapsulation,
             current: None,
             room: 0,
@@ -64,6 +72,44 @@ impl Set {
         }
     }
 
+    /// Sends its packets to `next_hop` first.
+    pub fn send_via(&mut self, next_hop: MacAddress, here: &Here) {
+        let wrapping = match self.encapsulation {
+            Encapsulation::Esp => Wrapping::Bare(Protocol::ESP),
+            Encapsulation::EspInUdp => Wrapping::Udp,
+            // The datagram that is sealed elsewhere is the outer one here.
+            Encapsulation::Clear => Wrapping::Bare(Protocol::UDP),
+        };
+        self.template = Some(Template::new(
+            here.outer_mac,
+            next_hop,
+            self.local,
+            self.remote,
+            wrapping,
+        ));
+    }
+
+    /// Whether its endpoint has not moved within the last second (THREATS D7).
+    pub fn may_move(&self, now: Moment) -> bool {
+        self.moved
+            .is_none_or(|moved| now.since(moved) >= Duration::from_secs(1))
+    }
+
+    /// Follows the peer to a new address or port; the next hop stays until control's thread finds another.
+    pub fn move_to(&mut self, remote: SocketAddrV4, now: Moment, here: &Here) {
+        self.remote = remote;
+        self.moved = Some(now);
+        if let Some(next_hop) = self.template.map(|template| template.next_hop()) {
+            self.send_via(next_hop, here);
+        }
+    }
+
+    /// Identification of the next outer packet: all values in an order that is not plain counting.
+    pub const fn next_identification(&mut self) -> u16 {
+        self.identification = self.identification.wrapping_add(0x9E37);
+        self.identification
+    }
+
     /// Sets what fits a path of `mtu` bytes under the SA in use.
     ///
     /// # Source
@@ -72,7 +118,9 @@ impl Set {
         let room = match (self.encapsulation, suite) {
             (Encapsulation::Clear, _) => usize::from(mtu).saturating_sub(IPV4_LEN),
             (Encapsulation::Esp, Some(suite)) => esp_room(usize::from(mtu), IPV4_LEN, suite),
-            (Encapsulation::EspInUdp, Some(suite)) => esp_room(usize::from(mtu), IPV4_LEN + UDP_LEN, suite),
+            (Encapsulation::EspInUdp, Some(suite)) => {
+                esp_room(usize::from(mtu), IPV4_LEN + UDP_LEN, suite)
+            }
             (Encapsulation::Esp | Encapsulation::EspInUdp, None) => 0,
         };
         self.room = u16::try_from(room).unwrap_or(u16::MAX);
@@ -170,17 +218,20 @@ mod tests {
     fn set(encapsulation: Encapsulation) -> Set {
         let local = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 10), 4_500);
         let remote = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 60), 31_000);
-        Set::new(local, remote, encapsulation, None)
+        Set::new(local, remote, encapsulation)
     }
 
     #[test]
     fn what_fits_is_what_a_sealed_packet_of_that_length_says() {
         for suite in Suite::ALL {
-            for (encapsulation, before) in [(Encapsulation::Esp, 28), (Encapsulation::EspInUdp, 36)] {
+            for (encapsulation, before) in [(Encapsulation::Esp, 28), (Encapsulation::EspInUdp, 36)]
+            {
                 for mtu in 1_280..=1_500 {
                     let mut set = set(encapsulation);
                     set.measure(mtu, Some(suite));
-                    let outer = |payload: usize| before + suite.sealed_len(payload + suite.pad_len(payload) + 2);
+                    let outer = |payload: usize| {
+                        before + suite.sealed_len(payload + suite.pad_len(payload) + 2)
+                    };
                     let room = usize::from(set.room);
                     assert!(outer(room) <= usize::from(mtu));
                     assert!(outer(room + 1) > usize::from(mtu), "{suite:?} {mtu}");
