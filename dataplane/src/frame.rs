@@ -13,15 +13,17 @@
 //! - **R2** A chunk of a UMEM becomes a `Frame` only where `ring` takes it back from the kernel (or at creation, once), and ceases to be one
 //!   where `ring` hands it to the kernel. `ring` keeps a bit per chunk that says which, and refuses what does not fit.
 //! - **R3** The mapping outlives its frames: `&'static mut` is honest because a UMEM is unmapped only when no `Frame` of it is left in user
-//!   space; otherwise it is leaked.
+//!   space, as [`Ledger`] counts them; otherwise it is leaked.
 //! - **R4** A frame goes home: pools and rings compare its [`Home`], so that the frame of one UMEM never enters another's rings.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::vec::Drain;
 
 use crate::api::CoreId;
+use crate::ring::Mapping;
 
 /// Bytes of a chunk.
 pub const CHUNK: usize = 4_096;
@@ -61,12 +63,30 @@ pub struct Frame {
     home: Home,
 }
 
-/// Where the memory is.
+/// Where the memory is; both variants are one pointer to it.
 enum Chunk {
+    Umem(&'static mut [u8; CHUNK]),
     Heap(Box<[u8; CHUNK]>),
 }
 
 impl Frame {
+    /// Takes over a chunk that the kernel gave back, with nothing in it.
+    pub(crate) const fn from_umem(chunk: &'static mut [u8; CHUNK], home: Home) -> Self {
+        Self {
+            chunk: Chunk::Umem(chunk),
+            len: 0,
+            home,
+        }
+    }
+
+    /// Gives up the chunk for the kernel; `None` if it is ordinary memory, which is then freed.
+    pub(crate) fn into_umem(self) -> Option<&'static mut [u8; CHUNK]> {
+        match self.chunk {
+            Chunk::Umem(chunk) => Some(chunk),
+            Chunk::Heap(_) => None,
+        }
+    }
+
     /// The packet.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
@@ -123,6 +143,7 @@ impl Frame {
     #[inline]
     fn chunk(&self) -> &[u8; CHUNK] {
         match &self.chunk {
+            Chunk::Umem(chunk) => chunk,
             Chunk::Heap(chunk) => chunk,
         }
     }
@@ -130,6 +151,7 @@ impl Frame {
     #[inline]
     fn whole(&mut self) -> &mut [u8; CHUNK] {
         match &mut self.chunk {
+            Chunk::Umem(chunk) => chunk,
             Chunk::Heap(chunk) => chunk,
         }
     }
@@ -214,20 +236,25 @@ impl DerefMut for Frames {
 pub struct FramePool {
     free: Vec<Frame>,
     strays: Vec<Frame>,
-    total: usize,
-    home: Home,
+    ledger: Arc<Ledger>,
 }
 
 impl FramePool {
     /// Makes a pool of `total` frames of ordinary memory, for the in-memory port.
     pub fn in_memory(core: CoreId, total: usize) -> Self {
-        let home = Home::new(core);
-        let free = (0..total).map(|_| heap_frame(home)).collect();
+        let mut pool = Self::empty(Arc::new(Ledger::new(core, total, None)));
+        let home = pool.home();
+        pool.free.extend((0..total).map(|_| heap_frame(home)));
+        pool.ledger.taken_back(total);
+        pool
+    }
+
+    /// Makes a pool with room for every frame that `ledger` knows, and none in it yet.
+    pub(crate) fn empty(ledger: Arc<Ledger>) -> Self {
         Self {
-            free,
+            free: Vec::with_capacity(ledger.total),
             strays: Vec::with_capacity(BATCH),
-            total,
-            home,
+            ledger,
         }
     }
 
@@ -240,7 +267,7 @@ impl FramePool {
     /// Takes a frame back, or keeps another worker's for [`FramePool::take_stray`].
     #[inline]
     pub fn give(&mut self, mut frame: Frame) {
-        if frame.home != self.home {
+        if frame.home != self.ledger.home {
             return self.keep_stray(frame);
         }
         frame.len = 0;
@@ -265,20 +292,26 @@ impl FramePool {
 
     /// Frames there are in all: free, in rings, and in stages.
     pub fn total(&self) -> usize {
-        self.total
+        self.ledger.total
     }
 
     /// What its frames carry.
     pub fn home(&self) -> Home {
-        self.home
+        self.ledger.home
     }
 
     /// A frame of this worker's earlier pool can serve no ring any more, so it is dropped.
     #[cold]
     fn keep_stray(&mut self, frame: Frame) {
-        if frame.home.core != self.home.core {
+        if frame.home.core != self.ledger.home.core {
             self.strays.push(frame);
         }
+    }
+}
+
+impl Drop for FramePool {
+    fn drop(&mut self) {
+        self.ledger.lent(self.free.len());
     }
 }
 
@@ -287,6 +320,63 @@ fn heap_frame(home: Home) -> Frame {
         chunk: Chunk::Heap(Box::new([0; CHUNK])),
         len: 0,
         home,
+    }
+}
+
+/// Counts the frames of one UMEM that user space holds, and keeps the UMEM for as long as pool or ports need it (R3).
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    home: Home,
+    total: usize,
+    out: AtomicUsize,
+    mapping: Option<Mapping>,
+}
+
+impl Ledger {
+    pub(crate) fn new(core: CoreId, total: usize, mapping: Option<Mapping>) -> Self {
+        Self {
+            home: Home::new(core),
+            total,
+            out: AtomicUsize::new(0),
+            mapping,
+        }
+    }
+
+    pub(crate) const fn home(&self) -> Home {
+        self.home
+    }
+
+    pub(crate) const fn total(&self) -> usize {
+        self.total
+    }
+
+    pub(crate) const fn mapping(&self) -> Option<&Mapping> {
+        self.mapping.as_ref()
+    }
+
+    /// `count` chunks became frames.
+    pub(crate) fn taken_back(&self, count: usize) {
+        self.out.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// `count` frames ceased to be: they went to the kernel, or with their pool.
+    pub(crate) fn lent(&self, count: usize) {
+        self.out.fetch_sub(count, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        let Some(mapping) = self.mapping.take() else {
+            return;
+        };
+        match *self.out.get_mut() {
+            0 => mapping.release(),
+            frames => tracing::warn!(
+                frames,
+                "packet memory stays mapped: frames of it are in use"
+            ),
+        }
     }
 }
 

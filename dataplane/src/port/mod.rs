@@ -12,6 +12,7 @@ use std::os::fd::BorrowedFd;
 use crate::frame::{FramePool, Frames};
 
 pub mod memory;
+pub mod xdp;
 
 /// One queue of one device.
 pub trait Port {
@@ -60,4 +61,6 @@ pub struct PortStatistics {
     pub tx_invalid: u64,
     /// Times that the tx ring did not take all frames.
     pub tx_ring_full: u64,
+    /// Times that the kernel could not be woken: the device is down or gone.
+    pub wake_failed: u64,
 }
