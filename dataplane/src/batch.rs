@@ -8,14 +8,13 @@
 
 use std::net::SocketAddrV4;
 
-use arrayvec::ArrayVec;
 use culvert_wire::eth;
 use culvert_wire::ipv4::Ecn;
 
-use crate::api::{Encapsulation, SessionRow, SetId};
+use crate::api::{Encapsulation, PuntSource, SessionRow, SetId};
 use crate::frame::{BATCH, CHUNK, Frame, HEADROOM};
 use crate::table::sa::SaRow;
-use crate::verdict::{Origin, Reason, Verdict};
+use crate::verdict::{Origin, PuntKind, Reason, Verdict};
 
 /// Where an IP header stands in a frame that a port can send: right behind the Ethernet header.
 pub const IP_PLACE: usize = HEADROOM + eth::HEADER_LEN;
@@ -197,6 +196,24 @@ impl Packet {
         true
     }
 
+    /// What a punted packet came in on.
+    pub fn punt_source(&self, kind: PuntKind) -> PuntSource {
+        let (local, remote) = (self.local.into(), self.remote.into());
+        match kind {
+            PuntKind::IkeFirst | PuntKind::Ike => PuntSource::Ike { local, remote },
+            PuntKind::L2tp => {
+                let (local_port, remote_port) = self.ports;
+                PuntSource::L2tp {
+                    set: self.set,
+                    local_port,
+                    remote_port,
+                }
+            }
+            PuntKind::ClearL2tp => PuntSource::ClearL2tp { local, remote },
+            PuntKind::Ppp => PuntSource::Ppp(self.session),
+        }
+    }
+
     /// Ends its way.
     #[inline]
     pub const fn drop(&mut self, reason: Reason) {
@@ -210,14 +227,14 @@ impl Packet {
     }
 }
 
-/// At most 64 packets.
+/// At most 64 packets. The default has no memory and stands in for a batch that is being emptied.
 #[derive(Debug, Default)]
-pub struct Batch(ArrayVec<Packet, BATCH>);
+pub struct Batch(Vec<Packet>);
 
 impl Batch {
-    /// An empty batch.
-    pub const fn new() -> Self {
-        Self(ArrayVec::new_const())
+    /// An empty batch with all the memory it will need.
+    pub fn new() -> Self {
+        Self(Vec::with_capacity(BATCH))
     }
 
     /// Appends a packet.
@@ -229,7 +246,11 @@ impl Batch {
         reason = "the packet goes back to be freed, which is rare"
     )]
     pub fn push(&mut self, packet: Packet) -> Result<(), Packet> {
-        self.0.try_push(packet).map_err(|full| full.element())
+        if self.room() == 0 {
+            return Err(packet);
+        }
+        self.0.push(packet);
+        Ok(())
     }
 
     /// How many more it holds.
@@ -258,8 +279,17 @@ impl Batch {
     }
 
     /// Takes out all packets, in order.
-    pub fn drain(&mut self) -> impl Iterator<Item = Packet> + '_ {
+    pub fn drain(&mut self) -> impl Iterator<Item = Packet> {
         self.0.drain(..)
+    }
+
+    /// Takes out the first packet that must be cut; the order of the others may change.
+    pub fn take_split(&mut self) -> Option<Packet> {
+        let at = self
+            .0
+            .iter()
+            .position(|packet| packet.verdict == Verdict::Split)?;
+        Some(self.0.swap_remove(at))
     }
 
     /// Takes out the last packet.

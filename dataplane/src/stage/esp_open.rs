@@ -15,9 +15,9 @@ use culvert_wire::ipv4::Protocol;
 use crate::api::{Encapsulation, Event};
 use crate::batch::{Batch, IP_PLACE, Layer, Packet};
 use crate::frame::{BATCH, CHUNK};
-use crate::table::Rows;
 use crate::table::replay::{Marked, Refusal};
 use crate::table::sa::{SaRow, SaTable};
+use crate::table::{Rows, window};
 use crate::verdict::Reason;
 
 /// Opens all ESP packets of the batch.
@@ -62,10 +62,7 @@ fn look_up(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
     }
     let words = sa.window_words;
     (packet.sa, packet.set, packet.sequence) = (row, sa.set, sequence);
-    let window = rows
-        .continuity
-        .window(row, spi, words)
-        .ok_or(Reason::UnknownSpi)?;
+    let window = window(&mut rows.continuity, spi, words).ok_or(Reason::UnknownSpi)?;
     window.check(sequence).map_err(refused)?;
     packet.out = Some(rows.pool.take().ok_or(Reason::NoFrame)?);
     Ok(())
@@ -127,10 +124,8 @@ fn accept(packet: &mut Packet, rows: &mut Rows, is_good: bool) -> Result<(), Rea
 
 fn mark(packet: &Packet, rows: &mut Rows) -> Result<Marked, Reason> {
     let sa = rows.sas.inbound_mut(packet.sa).ok_or(Reason::UnknownSpi)?;
-    let mut window = rows
-        .continuity
-        .window(packet.sa, sa.spi, sa.window_words)
-        .ok_or(Reason::UnknownSpi)?;
+    let mut window =
+        window(&mut rows.continuity, sa.spi, sa.window_words).ok_or(Reason::UnknownSpi)?;
     let marked = window.mark(packet.sequence).map_err(refused)?;
     sa.last_used = rows.now;
     sa.packets += 1;

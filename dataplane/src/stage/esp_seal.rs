@@ -8,6 +8,8 @@
 //! The next sequence number is stored in memory that outlives the process before the packet is sealed, so that no number, and with it
 //! no IV, is ever used twice with one key (NIST SP 800-38D §8).
 
+use std::sync::atomic::{Ordering, compiler_fence};
+
 use arrayvec::ArrayVec;
 use culvert_crypto::{Engine, SealOp};
 use culvert_wire::esp::{self, Trailer};
@@ -91,39 +93,41 @@ fn prepare(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Takes the SA's next sequence number: 1 to 2^32 − 2. The last one is never used, so that "next" always has a value.
+/// Takes the SA's next sequence number: 1 to 2^32 − 1, and then none.
 fn number(set: SetId, row: SaRow, rows: &mut Rows) -> Result<(Spi, u32), Reason> {
     let sa = rows.sas.outbound_mut(row).ok_or(Reason::NoOutbound)?;
-    let sequence = rows
+    let slot = rows
         .continuity
-        .next_sequence(row, sa.slot)
-        .ok_or(Reason::NoOutbound)?;
-    let told = match sequence {
-        u32::MAX => Told::All,
-        HALF.. => Told::Half,
+        .slot(sa.slot)
+        .filter(|slot| *slot.outbound == sa.spi.0);
+    let next = slot.ok_or(Reason::NoOutbound)?.next_outbound;
+    let left = END.saturating_sub(*next);
+    let told = match left {
+        0 => Told::All,
+        1..=HALF => Told::Half,
         _ => Told::Nothing,
     };
     if told != sa.told {
-        let event = Event::SequenceLow {
+        let left = u32::try_from(left).unwrap_or(u32::MAX);
+        if rows.events.push(Event::SequenceLow {
             set,
             spi: sa.spi,
-            left: u32::MAX - sequence,
-        };
-        if rows.events.push(event) {
+            left,
+        }) {
             sa.told = told;
         }
     }
-    if sequence == u32::MAX {
-        return Err(Reason::SequenceExhausted);
-    }
-    rows.continuity
-        .set_next_sequence(row, sa.slot, sequence + 1);
+    let sequence = u32::try_from(*next).map_err(|_| Reason::SequenceExhausted)?;
+    *next += 1;
+    compiler_fence(Ordering::SeqCst);
     sa.packets += 1;
     Ok((sa.spi, sequence))
 }
 
+/// One more than the last sequence number (RFC 4303 §3.3.3: it must not cycle).
+const END: u64 = 1 << 32;
 /// Half of all sequence numbers.
-const HALF: u32 = 1 << 31;
+const HALF: u64 = 1 << 31;
 
 fn put_trailer(packet: &mut Packet, trailer: Trailer) -> Result<(), Reason> {
     let (at, payload_len) = (packet.at(), trailer.payload_len);

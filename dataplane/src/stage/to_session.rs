@@ -32,34 +32,45 @@ fn route(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
         return Err(Reason::CoreMalformed);
     }
     let (destination, total_len, ecn) = (ip.destination(), ip.total_len(), ip.ecn());
-    let dont_fragment = ip.dont_fragment();
     packet.truncate(total_len);
     packet.ecn = ecn;
     packet.session = rows.sessions.route(destination).ok_or(Reason::NoRoute)?;
     let session = rows.sessions.find(packet.session).ok_or(Reason::NoRoute)?;
     packet.set = session.set;
-    let room = rows.sets.find(session.set).ok_or(Reason::NoRoute)?.room;
-    if room == 0 {
-        return Err(Reason::NoOutbound);
-    }
-    let mtu = session.inner_mtu(room);
+    packet.layer = Layer::Inner;
     if ipv4::decrement_ttl(packet.rest()).is_err() {
         tell_core(packet, rows, icmp::Error::TimeExceeded);
         return Err(Reason::TtlExpired);
     }
-    packet.layer = Layer::Inner;
-    if total_len <= usize::from(mtu) {
-        mss::clamp(packet.rest(), mtu);
-        return Ok(());
-    }
-    if dont_fragment {
+    let mtu = fit(packet, rows)?;
+    if packet.verdict == Verdict::Drop(Reason::TooBig) {
         tell_core(
             packet,
             rows,
             icmp::Error::FragmentationNeeded { next_hop_mtu: mtu },
         );
-        return Err(Reason::TooBig);
     }
-    packet.verdict = Verdict::Split;
+    mss::clamp(packet.rest(), mtu);
     Ok(())
+}
+
+/// Sees whether an inner packet fits its session, and returns what does, in bytes.
+///
+/// Verdicts: Forward; Split; Drop(TooBig).
+/// # Errors
+/// `Absent` without session or set; `NoOutbound` if the set has nothing to seal with.
+pub fn fit(packet: &mut Packet, rows: &Rows) -> Result<u16, Reason> {
+    let session = rows.sessions.find(packet.session).ok_or(Reason::Absent)?;
+    let room = rows.sets.find(session.set).ok_or(Reason::Absent)?.room;
+    if room == 0 {
+        return Err(Reason::NoOutbound);
+    }
+    let mtu = session.inner_mtu(room);
+    let ip = ipv4::Packet::parse(packet.rest()).map_err(|_| Reason::CoreMalformed)?;
+    packet.verdict = match (ip.total_len() <= usize::from(mtu), ip.dont_fragment()) {
+        (true, _) => Verdict::Forward,
+        (false, true) => Verdict::Drop(Reason::TooBig),
+        (false, false) => Verdict::Split,
+    };
+    Ok(mtu)
 }

@@ -1,6 +1,5 @@
 //! The rows of one core: preallocated, owned by its worker alone, changed only by control's commands.
 
-pub mod continuity;
 pub mod index;
 pub mod neighbours;
 pub mod reassembly;
@@ -17,15 +16,16 @@ use arrayvec::ArrayVec;
 use culvert_crypto::Engine;
 use culvert_wire::eth::MacAddress;
 
-use crate::api::{CoreDevice, DataplaneConfig, Event, SetId};
+use crate::api::{CoreDevice, DataplaneConfig, Event, SetId, Spi};
 use crate::batch::Packet;
 use crate::frame::{BATCH, FramePool};
+use crate::mem::continuity::Continuity;
 use crate::moment::Moment;
 use crate::punt::TokenBucket;
 use crate::verdict::Counters;
-use continuity::Continuity;
 use neighbours::{Found, Neighbours};
 use reassembly::Reassembly;
+use replay::Window;
 use sa::{SaRow, SaTable};
 use session::SessionTable;
 use set::SetTable;
@@ -258,4 +258,11 @@ impl Rows {
             set.measure(self.here.outer_mtu, suite);
         }
     }
+}
+
+/// The replay window of an inbound SA, `words` words wide.
+pub fn window(continuity: &mut Continuity, spi: Spi, words: u16) -> Option<Window<'_>> {
+    let slot = continuity.find(spi)?;
+    let words = slot.window.get_mut(..usize::from(words))?;
+    Some(Window::new(slot.window_top, words))
 }

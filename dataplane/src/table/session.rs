@@ -37,6 +37,8 @@ pub struct Session {
     pub local_session: SessionId,
     /// The next session of the same set.
     pub next: Option<SessionRow>,
+    /// The one before.
+    pub previous: Option<SessionRow>,
 }
 
 const _: () = assert!(size_of::<Session>() == 64, "one cache line");
@@ -142,15 +144,24 @@ impl SessionTable {
             self.ids.remove(key, spec.row.0);
             return Err(full);
         }
+        if let Some(next) = next.and_then(|next| self.find_mut(next)) {
+            next.previous = Some(spec.row);
+        }
         if let Some(row) = self.rows.get_mut(spec.row.0 as usize) {
             *row = Some(session);
         }
         Ok(())
     }
 
-    /// Empties `row` and returns what was there. Its set must forget it.
+    /// Empties `row` and returns what was there. If that was its set's first, the set must go on with the next.
     pub fn close(&mut self, row: SessionRow) -> Option<Session> {
         let session = self.rows.get_mut(row.0 as usize)?.take()?;
+        if let Some(previous) = session.previous.and_then(|row| self.find_mut(row)) {
+            previous.next = session.next;
+        }
+        if let Some(next) = session.next.and_then(|row| self.find_mut(row)) {
+            next.previous = session.previous;
+        }
         self.ids.remove(
             ids_key(session.set, session.local_tunnel, session.local_session),
             row.0,
@@ -181,6 +192,7 @@ fn session(spec: &SessionSpec, next: Option<SessionRow>) -> Session {
         local_tunnel: spec.local_tunnel,
         local_session: spec.local_session,
         next,
+        previous: None,
     }
 }
 
