@@ -445,11 +445,8 @@ fn address(
     match to {
         Destination::Ike { local, remote } => {
             if Port(local.port()) == Port::NAT_T {
-                packet
-                    .prepend(MARKER_LEN)
-                    .ok_or(Refusal::TooLong)?
-                    .first_chunk_mut()
-                    .map(|marker: &mut [u8; MARKER_LEN]| marker.fill(0));
+                let front = packet.prepend(MARKER_LEN).ok_or(Refusal::TooLong)?;
+                front.get_mut(..MARKER_LEN).ok_or(Refusal::TooLong)?.fill(0);
             }
             envelope(packet, v4(local)?, v4(remote)?, next_hop, rows)
         }

@@ -286,7 +286,10 @@ impl<P: Port> Worker<P> {
             Verdict::Forward | Verdict::Split => self.drop(packet, Reason::Absent),
             Verdict::Answer => {
                 packet.ecn = culvert_wire::ipv4::Ecn::NotCapable;
-                packet.sa = SaRow(0);
+                // The sealed request is not needed any more; the answer will be written to another frame.
+                if let Some(received) = packet.out.take() {
+                    self.rows.pool.give(received);
+                }
                 self.fit_in(&mut packet);
                 self.push_down(packet);
             }
