@@ -437,3 +437,15 @@ pub(crate) fn packet_of(frame: &[u8]) -> ipv4::Packet<'_> {
     assert!(packet.checksum_ok());
     packet
 }
+
+impl Gateway {
+    /// What was dropped, by name.
+    pub(crate) fn drops(&self) -> Vec<(&'static str, u64)> {
+        let named = |reason: Reason| (reason.name(), self.dropped(reason));
+        Reason::ALL
+            .into_iter()
+            .map(named)
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+}
