@@ -17,7 +17,9 @@
 
 pub mod api;
 pub mod batch;
+pub mod device;
 pub mod frame;
+pub mod ipc;
 pub mod link;
 pub mod mem;
 pub mod moment;

@@ -178,3 +178,145 @@ pub fn emit_ike(payload: &mut [u8], message: &[u8]) -> Result<usize, Overflow> {
     writer.put(message)?;
     Ok(writer.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::{eth, ipv4, sample, udp};
+
+    fn udp_payload(frame: &[u8]) -> Vec<u8> {
+        let packet = ipv4::Packet::parse(&frame[eth::HEADER_LEN..]).unwrap();
+        udp::Datagram::parse(packet.payload())
+            .unwrap()
+            .payload()
+            .to_vec()
+    }
+
+    #[test]
+    fn a_captured_packet_deconstructs() {
+        let frame = sample::esp_frame();
+        let packet = Packet::parse(&frame[34..]).unwrap();
+        assert_eq!((packet.spi, packet.sequence), (Spi(0xC3A9_1B19), 7));
+        assert_eq!(packet.body.len(), 16 + 48 + 12);
+        assert_eq!(header(packet.spi, packet.sequence), frame[34..42]);
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let frame = sample::esp_frame();
+        for len in 0..HEADER_LEN {
+            assert_eq!(
+                Packet::parse(&frame[34..34 + len]),
+                Err(Malformed::Truncated)
+            );
+        }
+    }
+
+    #[test]
+    fn captured_datagrams_on_4500_are_told_apart() {
+        let ike = udp_payload(&sample::nat_ike_frame());
+        assert_eq!(EspInUdp::parse(&ike), EspInUdp::Ike(&ike[4..]));
+        let esp = udp_payload(&sample::nat_esp_frame());
+        let packet = Packet {
+            spi: Spi(0xC253_03B8),
+            sequence: 2,
+            body: &esp[8..],
+        };
+        assert_eq!(EspInUdp::parse(&esp), EspInUdp::Esp(packet));
+    }
+
+    #[test]
+    fn keepalives_and_runts_are_told_apart() {
+        assert_eq!(EspInUdp::parse(&[0xFF]), EspInUdp::Keepalive);
+        for runt in [
+            &[][..],
+            &[0],
+            &[0xFE],
+            &[0xFF, 0xFF],
+            &[0; 3],
+            &[0; 4],
+            &[0, 0, 0, 1],
+            &[1; 7],
+        ] {
+            assert_eq!(EspInUdp::parse(runt), EspInUdp::Runt, "{runt:?}");
+        }
+        assert_eq!(EspInUdp::parse(&[0, 0, 0, 0, 9]), EspInUdp::Ike(&[9]));
+        assert!(matches!(
+            EspInUdp::parse(&[0, 0, 0, 1, 0, 0, 0, 0]),
+            EspInUdp::Esp(_)
+        ));
+    }
+
+    #[test]
+    fn a_captured_trailer_parses() {
+        let plaintext = sample::lcp_plaintext();
+        let trailer = Trailer::parse(&plaintext).unwrap();
+        assert_eq!(
+            trailer,
+            Trailer {
+                payload_len: 38,
+                pad_len: 8,
+                next_header: Protocol::UDP
+            }
+        );
+        assert_eq!(trailer, Trailer::aligning(38, 16, Protocol::UDP));
+        assert_eq!(trailer.plaintext_len(), plaintext.len());
+        let mut tail = [0xA5; 11];
+        assert_eq!(trailer.emit(&mut tail), Ok(10));
+        assert_eq!(tail[..10], plaintext[38..]);
+        assert_eq!(tail[10], 0xA5);
+        assert_eq!(trailer.emit(&mut tail[..9]), Err(Overflow));
+    }
+
+    #[test]
+    fn padding_beyond_the_front_is_refused() {
+        assert_eq!(Trailer::parse(&[]), Err(Malformed::Truncated));
+        assert_eq!(Trailer::parse(&[17]), Err(Malformed::Truncated));
+        assert_eq!(Trailer::parse(&[1, 17]), Err(Malformed::Padding(1)));
+        let whole = Trailer {
+            payload_len: 0,
+            pad_len: 1,
+            next_header: Protocol::UDP,
+        };
+        assert_eq!(Trailer::parse(&[9, 1, 17]), Ok(whole));
+    }
+
+    #[test]
+    fn ike_goes_out_behind_its_marker() {
+        let mut payload = [0xA5; 7];
+        assert_eq!(emit_ike(&mut payload, &[1, 2]), Ok(6));
+        assert_eq!(EspInUdp::parse(&payload[..6]), EspInUdp::Ike(&[1, 2]));
+        assert_eq!(emit_ike(&mut payload[..5], &[1, 2]), Err(Overflow));
+    }
+
+    proptest! {
+        #[test]
+        fn a_trailer_aligns_and_parses_back(len in 0..1_600_usize, power in 2..8_u32, next: u8) {
+            let trailer = Trailer::aligning(len, 1 << power, Protocol(next));
+            prop_assert_eq!(trailer.plaintext_len() % (1 << power), 0);
+            prop_assert!(u32::from(trailer.pad_len) < 1 << power);
+            let mut plaintext = std::vec![0xFF; trailer.plaintext_len()];
+            trailer.emit(&mut plaintext[len..]).unwrap();
+            prop_assert_eq!(Trailer::parse(&plaintext), Ok(trailer));
+        }
+
+        #[test]
+        fn no_bytes_panic_and_nothing_is_lost(bytes: Vec<u8>) {
+            if let Ok(trailer) = Trailer::parse(&bytes) {
+                prop_assert_eq!(trailer.plaintext_len(), bytes.len());
+            }
+            match EspInUdp::parse(&bytes) {
+                EspInUdp::Keepalive => prop_assert_eq!(&bytes[..], &KEEPALIVE[..]),
+                EspInUdp::Ike(message) => prop_assert_eq!(message.len() + MARKER_LEN, bytes.len()),
+                EspInUdp::Esp(packet) => {
+                    prop_assert!(packet.spi != Spi(0));
+                    prop_assert_eq!(packet.body.len() + HEADER_LEN, bytes.len());
+                }
+                EspInUdp::Runt => prop_assert!(bytes.len() < HEADER_LEN),
+            }
+        }
+    }
+}

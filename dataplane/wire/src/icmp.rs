@@ -241,3 +241,237 @@ fn error_header(error: Error, quote: &[u8]) -> [u8; HEADER_LEN] {
     fixed::put_u16(&mut header, field::CHECKSUM, checksum);
     header
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::sample;
+
+    /// IPv4 in the captured L2TP data message: after UDP (8), L2TP (6) and PPP (4).
+    fn ping() -> Vec<u8> {
+        sample::ping_plaintext()[18..102].to_vec()
+    }
+
+    fn icmp_of(packet: &[u8]) -> &[u8] {
+        Packet::parse(packet).unwrap().payload()
+    }
+
+    #[test]
+    fn a_captured_echo_request_parses() {
+        let packet = ping();
+        let echo = Echo::parse(icmp_of(&packet)).unwrap();
+        assert_eq!(
+            (echo.kind, echo.identifier, echo.sequence),
+            (EchoKind::Request, 0x03D0, 1)
+        );
+        assert_eq!(echo.data.len(), 56);
+    }
+
+    #[test]
+    fn construct() {
+        let echo = Echo {
+            kind: EchoKind::Reply,
+            identifier: 0x1234,
+            sequence: 7,
+            data: &[1, 2, 3],
+        };
+        let mut bytes = [0xA5; 12];
+        assert_eq!(echo.emit(&mut bytes), Ok(11));
+        assert_eq!(bytes, [0, 0, 0xE9, 0xC2, 0x12, 0x34, 0, 7, 1, 2, 3, 0xA5]);
+        assert_eq!(Echo::parse(&bytes[..11]), Some(echo));
+        assert_eq!(echo.emit(&mut bytes[..10]), Err(Overflow));
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let packet = ping();
+        let message = icmp_of(&packet);
+        for len in 0..message.len() {
+            // A cut of whole zero words would leave the checksum as it was; this payload has none at its end.
+            assert_eq!(Echo::parse(&message[..len]), None, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_request_becomes_its_reply() {
+        let mut packet = ping();
+        let request = packet.clone();
+        ipv4::swap_addresses(&mut packet);
+        assert!(answer_echo(&mut packet[20..]));
+        let (reply, was) = (
+            Packet::parse(&packet).unwrap(),
+            Packet::parse(&request).unwrap(),
+        );
+        assert!(reply.checksum_ok());
+        assert_eq!(
+            (reply.source(), reply.destination()),
+            (was.destination(), was.source())
+        );
+        let (reply, was) = (
+            Echo::parse(reply.payload()).unwrap(),
+            Echo::parse(was.payload()).unwrap(),
+        );
+        assert_eq!(
+            reply,
+            Echo {
+                kind: EchoKind::Reply,
+                ..was
+            }
+        );
+        assert!(!answer_echo(&mut packet[20..]), "a reply is not answered");
+    }
+
+    #[test]
+    fn a_request_with_a_wrong_checksum_is_not_answered() {
+        let mut packet = ping();
+        packet[40] ^= 1;
+        let before = packet.clone();
+        assert!(!answer_echo(&mut packet[20..]));
+        assert_eq!(packet, before);
+    }
+
+    #[test]
+    fn too_big_tells_the_mtu_and_quotes_the_packet() {
+        let packet = ping();
+        let about = Packet::parse(&packet).unwrap();
+        let mut bytes = [0; MAX_ERROR_LEN];
+        let from = Ipv4Addr::new(10, 99, 0, 1);
+        let error = Error::FragmentationNeeded {
+            next_hop_mtu: 1_280,
+        };
+        let len = emit_error(&mut bytes, from, error, &about).unwrap();
+        let answer = Packet::parse(&bytes[..len]).unwrap();
+        assert!(answer.checksum_ok());
+        assert_eq!(
+            (answer.source(), answer.destination()),
+            (from, about.source())
+        );
+        assert_eq!(
+            (answer.protocol(), answer.traffic_class()),
+            (Protocol::ICMP, 0xC0)
+        );
+        let message = answer.payload();
+        assert_eq!(checksum::of(message), 0);
+        assert_eq!(message[..2], [3, 4]);
+        assert_eq!(message[4..8], [0, 0, 0x05, 0x00]);
+        assert_eq!(&message[8..], about.bytes());
+        assert!(!permits_error(&answer));
+    }
+
+    #[test]
+    fn an_error_is_576_bytes_at_most() {
+        let mut packet = std::vec![0x5A; 1_400];
+        ipv4::Header {
+            traffic_class: 0,
+            total_len: 1_400,
+            identification: 1,
+            dont_fragment: true,
+            fragment: ipv4::Fragment::default(),
+            ttl: 1,
+            protocol: Protocol::UDP,
+            source: Ipv4Addr::new(10, 0, 0, 1),
+            destination: Ipv4Addr::new(10, 0, 0, 2),
+        }
+        .emit(&mut packet)
+        .unwrap();
+        let about = Packet::parse(&packet).unwrap();
+        let mut bytes = [0; MAX_ERROR_LEN];
+        assert_eq!(
+            emit_error(&mut bytes, Ipv4Addr::LOCALHOST, Error::TimeExceeded, &about),
+            Ok(MAX_ERROR_LEN)
+        );
+        let message = icmp_of(&bytes);
+        assert_eq!((message[0], message[1], checksum::of(message)), (11, 0, 0));
+        assert_eq!(message[8..], packet[..548]);
+        let short = &mut bytes[..MAX_ERROR_LEN - 1];
+        assert_eq!(
+            emit_error(short, Ipv4Addr::LOCALHOST, Error::TimeExceeded, &about),
+            Err(Overflow)
+        );
+    }
+
+    #[test]
+    fn errors_are_sent_only_about_packets_between_hosts() {
+        let header = ipv4::Header {
+            traffic_class: 0,
+            total_len: 28,
+            identification: 1,
+            dont_fragment: true,
+            fragment: ipv4::Fragment::default(),
+            ttl: 9,
+            protocol: Protocol::UDP,
+            source: Ipv4Addr::new(10, 0, 0, 1),
+            destination: Ipv4Addr::new(10, 0, 0, 2),
+        };
+        let permitted = |header: ipv4::Header| {
+            let mut bytes = [3; 28];
+            header.emit(&mut bytes).unwrap();
+            permits_error(&Packet::parse(&bytes).unwrap())
+        };
+        assert!(permitted(header));
+        assert!(permitted(ipv4::Header {
+            fragment: ipv4::Fragment {
+                offset: 0,
+                more: true
+            },
+            ..header
+        }));
+        assert!(!permitted(ipv4::Header {
+            fragment: ipv4::Fragment {
+                offset: 8,
+                more: false
+            },
+            ..header
+        }));
+        assert!(!permitted(ipv4::Header {
+            protocol: Protocol::ICMP,
+            ..header
+        }));
+        for address in [
+            "224.0.0.1",
+            "255.255.255.255",
+            "0.0.0.0",
+            "127.0.0.1",
+            "240.0.0.1",
+        ] {
+            let address = address.parse().unwrap();
+            assert!(
+                !permitted(ipv4::Header {
+                    source: address,
+                    ..header
+                }),
+                "from {address}"
+            );
+            assert!(
+                !permitted(ipv4::Header {
+                    destination: address,
+                    ..header
+                }),
+                "to {address}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_emitted_parses_to_the_same(identifier: u16, sequence: u16, data: Vec<u8>) {
+            let echo = Echo { kind: EchoKind::Request, identifier, sequence, data: &data };
+            let mut bytes = std::vec![0; 8 + data.len()];
+            echo.emit(&mut bytes).unwrap();
+            prop_assert_eq!(Echo::parse(&bytes), Some(echo));
+            prop_assert!(answer_echo(&mut bytes));
+            prop_assert_eq!(Echo::parse(&bytes), Some(Echo { kind: EchoKind::Reply, ..echo }));
+        }
+
+        #[test]
+        fn no_bytes_panic(mut bytes: Vec<u8>) {
+            let before = bytes.clone();
+            let asked = Echo::parse(&bytes).is_some_and(|echo| echo.kind == EchoKind::Request);
+            prop_assert_eq!(answer_echo(&mut bytes), asked);
+            prop_assert_eq!(bytes == before, !asked);
+        }
+    }
+}

@@ -413,3 +413,190 @@ fn replace(header: &mut [u8; HEADER_LEN], field: Range<usize>, new: u16) {
         checksum::update(checksum, old, new),
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::{eth, sample};
+
+    /// Header with one option word and four bytes of payload, then two bytes of Ethernet padding.
+    const OPTIONS: [u8; 30] = [
+        0x46, 0xB9, 0, 28, 0xBE, 0xEF, 0x20, 0x05, 9, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, 0x94,
+        4, 0, 0, 1, 2, 3, 4, 0xEE, 0xEE,
+    ];
+
+    fn header() -> Header {
+        Header {
+            traffic_class: 0,
+            total_len: 104,
+            identification: 0x9CE1,
+            dont_fragment: false,
+            fragment: Fragment::default(),
+            ttl: 64,
+            protocol: Protocol::ESP,
+            source: Ipv4Addr::new(198, 51, 100, 10),
+            destination: Ipv4Addr::new(198, 51, 100, 101),
+        }
+    }
+
+    #[test]
+    fn deconstruct() {
+        let packet = Packet::parse(&OPTIONS).unwrap();
+        assert_eq!((packet.header_len(), packet.total_len()), (24, 28));
+        assert_eq!((packet.dscp(), packet.ecn()), (0x2E, Ecn::Capable1));
+        assert_eq!(packet.identification(), 0xBEEF);
+        assert!(!packet.dont_fragment() && packet.more_fragments() && packet.is_fragment());
+        assert_eq!(packet.fragment_offset(), 40);
+        assert_eq!((packet.ttl(), packet.protocol()), (9, Protocol::UDP));
+        assert_eq!(packet.source(), Ipv4Addr::new(192, 0, 2, 1));
+        assert_eq!(packet.destination(), Ipv4Addr::new(192, 0, 2, 2));
+        assert_eq!(packet.options(), [0x94, 4, 0, 0]);
+        assert_eq!(packet.payload(), [1, 2, 3, 4]);
+        assert_eq!(OPTIONS[packet.payload_range()], [1, 2, 3, 4]);
+        assert!(!packet.checksum_ok());
+    }
+
+    #[test]
+    fn construct() {
+        let mut bytes = [0xA5; 22];
+        assert_eq!(header().emit(&mut bytes), Ok(20));
+        let frame = sample::esp_frame();
+        assert_eq!(bytes[..20], frame[eth::HEADER_LEN..eth::HEADER_LEN + 20]);
+        assert_eq!(bytes[20..], [0xA5; 2]);
+        assert_eq!(header().emit(&mut bytes[..19]), Err(Overflow));
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        for len in 0..28 {
+            let error = if len < 24 {
+                Malformed::Truncated
+            } else {
+                Malformed::Length(28)
+            };
+            assert_eq!(
+                Packet::parse(&OPTIONS[..len]).unwrap_err(),
+                error,
+                "{len} bytes"
+            );
+        }
+    }
+
+    #[test]
+    fn a_header_that_contradicts_itself_is_refused() {
+        let with = |at: usize, value: u8| {
+            let mut bytes = OPTIONS;
+            bytes[at] = value;
+            Packet::parse(&bytes).map(|_| ())
+        };
+        assert_eq!(with(0, 0x66), Err(Malformed::Version(6)));
+        assert_eq!(with(0, 0x44), Err(Malformed::HeaderLength(16)));
+        assert_eq!(with(0, 0x4F), Err(Malformed::Truncated));
+        assert_eq!(with(3, 23), Err(Malformed::Length(23)));
+        assert_eq!(with(3, 31), Err(Malformed::Length(31)));
+        assert_eq!(with(3, 30), Ok(()));
+    }
+
+    #[test]
+    fn a_captured_packet_parses() {
+        let frame = sample::esp_frame();
+        let packet = Packet::parse(&frame[eth::HEADER_LEN..]).unwrap();
+        assert!(packet.checksum_ok() && !packet.is_fragment());
+        assert_eq!(packet.protocol(), Protocol::ESP);
+        assert_eq!(packet.payload().len(), 84);
+    }
+
+    #[test]
+    fn the_last_hop_is_not_taken() {
+        let mut bytes = Header { ttl: 2, ..header() }.to_bytes();
+        assert_eq!(decrement_ttl(&mut bytes), Ok(()));
+        assert_eq!(bytes, Header { ttl: 1, ..header() }.to_bytes());
+        assert_eq!(decrement_ttl(&mut bytes), Err(Expired));
+        assert_eq!(bytes, Header { ttl: 1, ..header() }.to_bytes());
+        assert_eq!(decrement_ttl(&mut bytes[..19]), Err(Expired));
+    }
+
+    prop_compose! {
+        fn any_header()(
+            (traffic_class, total_len, identification) in any::<(u8, u16, u16)>(),
+            (dont_fragment, offset, more) in (any::<bool>(), 0..0x2000_u16, any::<bool>()),
+            (ttl, protocol, source, destination) in any::<(u8, u8, [u8; 4], [u8; 4])>(),
+        ) -> Header {
+            Header {
+                traffic_class,
+                total_len,
+                identification,
+                dont_fragment,
+                fragment: Fragment { offset: offset * 8, more },
+                ttl,
+                protocol: Protocol(protocol),
+                source: Ipv4Addr::from(source),
+                destination: Ipv4Addr::from(destination),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_emitted_parses_to_the_same(header in any_header(), len in 20..200_u16) {
+            let header = Header { total_len: len, ..header };
+            let mut bytes = std::vec![0; usize::from(len)];
+            header.emit(&mut bytes).unwrap();
+            let packet = Packet::parse(&bytes).unwrap();
+            prop_assert!(packet.checksum_ok());
+            let fragment = Fragment {
+                offset: u16::try_from(packet.fragment_offset()).unwrap(),
+                more: packet.more_fragments(),
+            };
+            prop_assert_eq!(header, Header {
+                traffic_class: packet.traffic_class(),
+                total_len: u16::try_from(packet.total_len()).unwrap(),
+                identification: packet.identification(),
+                dont_fragment: packet.dont_fragment(),
+                fragment,
+                ttl: packet.ttl(),
+                protocol: packet.protocol(),
+                source: packet.source(),
+                destination: packet.destination(),
+            });
+        }
+
+        #[test]
+        fn a_change_in_place_equals_a_new_header(header in any_header(), class: u8, len: u16, id: u16, part in 0..0x2000_u16) {
+            let mut bytes = header.to_bytes();
+            let fragment = Fragment { offset: part * 8, more: part & 1 == 0 };
+            set_traffic_class(&mut bytes, class);
+            set_fragment(&mut bytes, 77, fragment);
+            set_length(&mut bytes, len, id);
+            swap_addresses(&mut bytes);
+            let new = Header {
+                traffic_class: class,
+                total_len: len,
+                identification: id,
+                fragment,
+                source: header.destination,
+                destination: header.source,
+                ..header
+            };
+            prop_assert_eq!(bytes, new.to_bytes());
+        }
+
+        #[test]
+        fn no_bytes_panic_and_accessors_agree(mut bytes: Vec<u8>, ihl in 0..16_u8, len in 0..120_u16) {
+            if bytes.len() > 3 {
+                bytes[0] = 0x40 | ihl;
+                bytes[2..4].copy_from_slice(&len.to_be_bytes());
+            }
+            if let Ok(packet) = Packet::parse(&bytes) {
+                prop_assert_eq!(packet.header().len() + packet.payload().len(), packet.total_len());
+                prop_assert_eq!(packet.options().len() + HEADER_LEN, packet.header_len());
+                prop_assert_eq!(&bytes[packet.payload_range()], packet.payload());
+                prop_assert_eq!(packet.is_fragment(), packet.more_fragments() || packet.fragment_offset() > 0);
+                prop_assert_eq!(packet.dscp() << 2 | packet.ecn().bits(), packet.traffic_class());
+            }
+        }
+    }
+}

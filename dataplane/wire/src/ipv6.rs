@@ -255,3 +255,198 @@ impl Header {
         Ok(HEADER_LEN)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::checksum::Sum;
+
+    fn header(payload_len: u16, next_header: Protocol) -> Header {
+        Header {
+            traffic_class: 0xB9,
+            flow_label: 0xA_BCDE,
+            payload_len,
+            next_header,
+            hop_limit: 61,
+            source: "2001:db8::1".parse().unwrap(),
+            destination: "2001:db8::2".parse().unwrap(),
+        }
+    }
+
+    /// A packet with hop-by-hop options of 16 bytes, a fragment header and 5 bytes of UDP.
+    fn chain(fragment_offset: u16) -> Vec<u8> {
+        let mut bytes = header(29, Protocol::HOP_BY_HOP).to_bytes().to_vec();
+        bytes.extend([44, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let [high, low] = (fragment_offset | 1).to_be_bytes();
+        bytes.extend([17, 0xFF, high, low, 0xDE, 0xAD, 0xBE, 0xEF]);
+        bytes.extend([1, 2, 3, 4, 5]);
+        bytes
+    }
+
+    #[test]
+    fn deconstruct() {
+        let mut bytes = chain(0x0508);
+        bytes.extend([0xEE; 3]);
+        let packet = Packet::parse(&bytes).unwrap();
+        assert_eq!(
+            (packet.traffic_class(), packet.flow_label()),
+            (0xB9, 0xA_BCDE)
+        );
+        assert_eq!((packet.header_len(), packet.total_len()), (64, 69));
+        assert_eq!((packet.hop_limit(), packet.protocol()), (61, Protocol::UDP));
+        assert_eq!(packet.source(), "2001:db8::1".parse::<Ipv6Addr>().unwrap());
+        assert_eq!(
+            packet.destination(),
+            "2001:db8::2".parse::<Ipv6Addr>().unwrap()
+        );
+        let fragment = Fragment {
+            offset: 0x0508,
+            more: true,
+            identification: 0xDEAD_BEEF,
+        };
+        assert_eq!(packet.fragment(), Some(fragment));
+        assert_eq!(packet.payload(), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn construct() {
+        let mut bytes = [0xA5; 41];
+        assert_eq!(header(0x1234, Protocol::ESP).emit(&mut bytes), Ok(40));
+        assert_eq!(bytes[..8], [0x6B, 0x9A, 0xBC, 0xDE, 0x12, 0x34, 50, 61]);
+        assert_eq!(bytes[8..12], [0x20, 0x01, 0x0D, 0xB8]);
+        assert_eq!(bytes[39..], [2, 0xA5]);
+        assert_eq!(
+            header(0, Protocol::ESP).emit(&mut bytes[..39]),
+            Err(Overflow)
+        );
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let bytes = chain(0);
+        for len in 0..bytes.len() {
+            let error = if len < HEADER_LEN {
+                Malformed::Truncated
+            } else {
+                Malformed::Length(29)
+            };
+            assert_eq!(
+                Packet::parse(&bytes[..len]).unwrap_err(),
+                error,
+                "{len} bytes"
+            );
+            // The same cut with a payload length that admits it: only the chain itself can be too short.
+            if let Some(payload_len) = len.checked_sub(HEADER_LEN) {
+                let mut cut = bytes[..len].to_vec();
+                cut[5] = u8::try_from(payload_len).unwrap();
+                assert_eq!(Packet::parse(&cut).is_ok(), len >= 64, "{len} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn a_later_fragment_ends_the_walk_and_a_first_one_does_not() {
+        let mut later = chain(8);
+        later[56] = Protocol::DESTINATION_OPTIONS.0;
+        assert_eq!(
+            Packet::parse(&later).unwrap().protocol(),
+            Protocol::DESTINATION_OPTIONS
+        );
+        let mut first = chain(0);
+        first[56] = Protocol::DESTINATION_OPTIONS.0;
+        assert_eq!(Packet::parse(&first).unwrap_err(), Malformed::Truncated);
+    }
+
+    #[test]
+    fn eight_extension_headers_pass_and_nine_do_not() {
+        let chain = |count: u16| {
+            let mut bytes = header(count * 8, Protocol::ROUTING).to_bytes().to_vec();
+            for left in (0..count).rev() {
+                let next = if left == 0 {
+                    Protocol::ESP
+                } else {
+                    Protocol::DESTINATION_OPTIONS
+                };
+                bytes.extend([next.0, 0, 0, 0, 0, 0, 0, 0]);
+            }
+            bytes
+        };
+        assert_eq!(Packet::parse(&chain(8)).unwrap().protocol(), Protocol::ESP);
+        assert_eq!(Packet::parse(&chain(9)).unwrap_err(), Malformed::Nesting);
+    }
+
+    #[test]
+    fn an_ipv4_packet_is_refused() {
+        let mut bytes = chain(0);
+        bytes[0] = 0x45;
+        assert_eq!(Packet::parse(&bytes).unwrap_err(), Malformed::Version(4));
+    }
+
+    #[test]
+    fn a_captured_packet_parses() {
+        let bytes = crate::sample::listener_report();
+        let packet = Packet::parse(&bytes).unwrap();
+        assert_eq!(
+            (packet.protocol(), packet.hop_limit()),
+            (Protocol::ICMPV6, 1)
+        );
+        assert_eq!(packet.source(), Ipv6Addr::UNSPECIFIED);
+        assert_eq!(
+            packet.destination(),
+            "ff02::16".parse::<Ipv6Addr>().unwrap()
+        );
+        assert_eq!((packet.header_len(), packet.total_len()), (48, bytes.len()));
+        let pseudo =
+            Sum::new().pseudo_v6(packet.source(), packet.destination(), Protocol::ICMPV6, 28);
+        assert_eq!(pseudo.bytes(packet.payload()).finish(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_emitted_parses_to_the_same(class: u8, label in 0..0x10_0000_u32, len in 0..99_u16, hops: u8, from: u128, to: u128) {
+            let header = Header {
+                traffic_class: class,
+                flow_label: label,
+                payload_len: len,
+                next_header: Protocol::UDP,
+                hop_limit: hops,
+                source: Ipv6Addr::from(from),
+                destination: Ipv6Addr::from(to),
+            };
+            let mut bytes = std::vec![0; HEADER_LEN + usize::from(len)];
+            header.emit(&mut bytes).unwrap();
+            let packet = Packet::parse(&bytes).unwrap();
+            prop_assert_eq!(header, Header {
+                traffic_class: packet.traffic_class(),
+                flow_label: packet.flow_label(),
+                payload_len: u16::try_from(packet.payload().len()).unwrap(),
+                next_header: packet.protocol(),
+                hop_limit: packet.hop_limit(),
+                source: packet.source(),
+                destination: packet.destination(),
+            });
+        }
+
+        #[test]
+        fn no_bytes_panic_and_accessors_agree(
+            chain in prop::collection::vec((prop::sample::select(&[0_u8, 17, 43, 44, 50, 60][..]), 0..3_u8), 0..12),
+            first in prop::sample::select(&[0_u8, 17, 43, 44, 50, 60][..]),
+            len in 0..120_u16,
+        ) {
+            let mut bytes = header(len, Protocol(first)).to_bytes().to_vec();
+            for (next, units) in chain {
+                bytes.extend([next, units, 0, units]);
+                bytes.extend(std::vec![0; 4 + 8 * usize::from(units)]);
+            }
+            if let Ok(packet) = Packet::parse(&bytes) {
+                prop_assert_eq!(packet.header_len() + packet.payload().len(), packet.total_len());
+                prop_assert_eq!(packet.total_len(), HEADER_LEN + usize::from(len));
+                let later = packet.fragment().is_some_and(|part| part.offset != 0);
+                prop_assert!(later || !is_extension(packet.protocol()));
+            }
+        }
+    }
+}

@@ -95,3 +95,127 @@ fn mss_place(segment: &[u8]) -> Option<Range<usize>> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// A SYN with `options`, padded with end-of-list, its checksum right without a pseudo-header.
+    fn segment(flags: u8, options: &[u8]) -> Vec<u8> {
+        let words = options.len().div_ceil(4);
+        let mut bytes = std::vec![0x11; HEADER_LEN];
+        bytes[field::DATA_OFFSET] = u8::try_from(5 + words).unwrap() << 4;
+        bytes[field::FLAGS] = flags;
+        bytes.extend(options);
+        bytes.resize(HEADER_LEN + words * 4, 0);
+        bytes.extend(b"data");
+        bytes[field::CHECKSUM].fill(0);
+        let checksum = checksum::of(&bytes);
+        fixed::put_u16(&mut bytes, field::CHECKSUM, checksum);
+        bytes
+    }
+
+    const SYN_ACK: u8 = 0x12;
+
+    #[test]
+    fn a_high_mss_is_lowered_wherever_it_stands() {
+        for front in 0..5 {
+            let mut options = std::vec![option::NO_OPERATION; front];
+            options.extend([3, 3, 7, 2, 4, 0x05, 0xB4]);
+            let mut bytes = segment(SYN_ACK, &options);
+            assert_eq!(announced_mss(&bytes), Some(1460));
+            assert_eq!(
+                clamp_mss(&mut bytes, 1300),
+                Some(1460),
+                "after {front} bytes"
+            );
+            options.truncate(front + 5);
+            options.extend(1300_u16.to_be_bytes());
+            assert_eq!(bytes, segment(SYN_ACK, &options));
+        }
+    }
+
+    #[test]
+    fn what_is_low_enough_or_no_syn_is_left_alone() {
+        for mut bytes in [
+            segment(flag::SYN, &[2, 4, 5, 0x14]),
+            segment(0x10, &[2, 4, 5, 0xB4]),
+            segment(flag::SYN, &[]),
+        ] {
+            let before = bytes.clone();
+            assert_eq!(clamp_mss(&mut bytes, 1300), None);
+            assert_eq!(bytes, before);
+        }
+    }
+
+    #[test]
+    fn options_that_do_not_parse_are_left_alone() {
+        for options in [
+            &[2, 3, 5, 0xB4][..],
+            &[2, 4, 5],
+            &[3, 0, 2, 4, 5, 0xB4],
+            &[3, 1, 2, 4, 5, 0xB4],
+            &[0, 2, 4, 5, 0xB4],
+            &[1, 1, 1, 2],
+            &[1, 1, 2, 4],
+        ] {
+            let mut bytes = segment(flag::SYN, options);
+            if options == [2, 4, 5] {
+                // Padding completes the option: the announced value is 0x0500.
+                assert_eq!(announced_mss(&bytes), Some(0x0500));
+                continue;
+            }
+            assert_eq!(clamp_mss(&mut bytes, 100), None, "{options:?}");
+        }
+        let mut short_header = segment(flag::SYN, &[2, 4, 5, 0xB4]);
+        short_header[field::DATA_OFFSET] = 0x40;
+        assert_eq!(clamp_mss(&mut short_header, 100), None);
+    }
+
+    #[test]
+    fn every_truncation_of_the_header_is_left_alone() {
+        let bytes = segment(flag::SYN, &[1, 2, 4, 0x05, 0xB4]);
+        for len in 0..28 {
+            assert_eq!(
+                clamp_mss(&mut bytes[..len].to_vec(), 536),
+                None,
+                "{len} bytes"
+            );
+        }
+        assert_eq!(clamp_mss(&mut bytes[..28].to_vec(), 536), Some(1460));
+    }
+
+    #[test]
+    fn a_captured_syn_is_clamped() {
+        let mut bytes = crate::sample::tcp_syn();
+        assert_eq!(announced_mss(&bytes), Some(65_495));
+        let before = checksum::of(&bytes);
+        assert_eq!(clamp_mss(&mut bytes, 1240), Some(65_495));
+        assert_eq!(checksum::of(&bytes), before);
+        assert_eq!(announced_mss(&bytes), Some(1240));
+    }
+
+    proptest! {
+        #[test]
+        fn no_options_panic_and_the_checksum_follows(options in prop::collection::vec(0..6_u8, 0..40), limit: u16) {
+            let mut bytes = segment(flag::SYN, &options);
+            let announced = announced_mss(&bytes);
+            let clamped = clamp_mss(&mut bytes, limit);
+            prop_assert_eq!(clamped, announced.filter(|mss| *mss > limit));
+            prop_assert_eq!(checksum::of(&bytes), 0);
+            prop_assert_eq!(announced_mss(&bytes), announced.map(|mss| mss.min(limit)));
+        }
+
+        #[test]
+        fn no_bytes_panic(mut bytes: Vec<u8>, limit: u16) {
+            let len = bytes.len();
+            if let Some(old) = clamp_mss(&mut bytes, limit) {
+                prop_assert!(old > limit);
+            }
+            prop_assert_eq!(bytes.len(), len);
+        }
+    }
+}

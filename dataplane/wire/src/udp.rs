@@ -152,3 +152,132 @@ pub fn fill_checksum(datagram: &mut [u8], pseudo_header: Sum) {
     };
     fixed::put_u16(datagram, field::CHECKSUM, checksum);
 }
+
+#[cfg(test)]
+mod tests {
+    use core::net::{Ipv4Addr, Ipv6Addr};
+
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::ipv4::{self, Protocol};
+    use crate::{eth, sample};
+
+    const DATAGRAM: [u8; 12] = [0xDC, 0x02, 0x06, 0xA5, 0, 10, 0xAB, 0xCD, 1, 2, 0xEE, 0xEE];
+
+    #[test]
+    fn deconstruct() {
+        let datagram = Datagram::parse(&DATAGRAM).unwrap();
+        assert_eq!(datagram.source_port(), Port(56_322));
+        assert_eq!(datagram.destination_port(), Port::L2TP);
+        assert_eq!((datagram.total_len(), datagram.checksum()), (10, 0xABCD));
+        assert_eq!(datagram.payload(), [1, 2]);
+        assert_eq!(DATAGRAM[datagram.payload_range()], [1, 2]);
+    }
+
+    #[test]
+    fn construct() {
+        let header = Header {
+            source_port: Port(56_322),
+            destination_port: Port::L2TP,
+            total_len: 10,
+            checksum: 0xABCD,
+        };
+        let mut bytes = [0xA5; 9];
+        assert_eq!(header.emit(&mut bytes), Ok(8));
+        assert_eq!(bytes[..8], DATAGRAM[..8]);
+        assert_eq!(bytes[8], 0xA5);
+        assert_eq!(header.emit(&mut bytes[..7]), Err(Overflow));
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        for len in 0..10 {
+            let error = if len < 8 {
+                Malformed::Truncated
+            } else {
+                Malformed::Length(10)
+            };
+            assert_eq!(
+                Datagram::parse(&DATAGRAM[..len]).unwrap_err(),
+                error,
+                "{len} bytes"
+            );
+        }
+    }
+
+    #[test]
+    fn a_length_below_the_header_is_refused() {
+        let mut bytes = DATAGRAM;
+        bytes[5] = 7;
+        assert_eq!(Datagram::parse(&bytes).unwrap_err(), Malformed::Length(7));
+        bytes[5] = 8;
+        assert!(Datagram::parse(&bytes).unwrap().payload().is_empty());
+    }
+
+    #[test]
+    fn a_captured_datagram_parses_and_its_checksum_holds() {
+        let frame = sample::nat_ike_frame();
+        let packet = ipv4::Packet::parse(&frame[eth::HEADER_LEN..]).unwrap();
+        let mut bytes = packet.payload().to_vec();
+        let len = u16::try_from(bytes.len()).unwrap();
+        let pseudo =
+            Sum::new().pseudo_v4(packet.source(), packet.destination(), Protocol::UDP, len);
+        let datagram = Datagram::parse(&bytes).unwrap();
+        assert_eq!(
+            (datagram.source_port(), datagram.destination_port()),
+            (Port::NAT_T, Port::NAT_T)
+        );
+        assert_eq!(datagram.checksum(), 0xB16C);
+        assert!(datagram.checksum_ok(pseudo));
+        assert!(!datagram.checksum_ok(pseudo.u16(1)));
+        bytes[6..8].fill(0x77);
+        fill_checksum(&mut bytes, pseudo);
+        assert_eq!(Datagram::parse(&bytes).unwrap().checksum(), 0xB16C);
+    }
+
+    #[test]
+    fn an_absent_checksum_passes_and_a_computed_zero_is_sent_as_ones() {
+        let mut bytes = [0, 0, 0, 0, 0, 8, 0, 0];
+        assert!(
+            Datagram::parse(&bytes)
+                .unwrap()
+                .checksum_ok(Sum::new().u16(0x1234))
+        );
+        fill_checksum(&mut bytes, Sum::new().u16(!8));
+        assert_eq!(bytes[6..], [0xFF, 0xFF]);
+        assert!(
+            Datagram::parse(&bytes)
+                .unwrap()
+                .checksum_ok(Sum::new().u16(!8))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_emitted_parses_to_the_same(from: u16, to: u16, payload in prop::collection::vec(any::<u8>(), 0..60), source: u128, destination: u128) {
+            let total_len = u16::try_from(HEADER_LEN + payload.len()).unwrap();
+            let header = Header { source_port: Port(from), destination_port: Port(to), total_len, checksum: 0 };
+            let mut bytes = header.to_bytes().to_vec();
+            bytes.extend(&payload);
+            let v6 = Sum::new().pseudo_v6(Ipv6Addr::from(source), Ipv6Addr::from(destination), Protocol::UDP, u32::from(total_len));
+            fill_checksum(&mut bytes, v6);
+            let datagram = Datagram::parse(&bytes).unwrap();
+            prop_assert!(datagram.checksum() != 0 && datagram.checksum_ok(v6));
+            prop_assert_eq!((datagram.source_port(), datagram.destination_port()), (Port(from), Port(to)));
+            prop_assert_eq!(datagram.payload(), &payload[..]);
+        }
+
+        #[test]
+        fn no_bytes_panic_and_accessors_agree(mut bytes: Vec<u8>, len in 0..60_u16) {
+            fixed::put_u16(&mut bytes, 4..6, len);
+            if let Ok(datagram) = Datagram::parse(&bytes) {
+                prop_assert_eq!(datagram.total_len(), usize::from(len));
+                prop_assert_eq!(datagram.payload().len() + HEADER_LEN, datagram.total_len());
+                let source = Ipv4Addr::UNSPECIFIED;
+                let _ = datagram.checksum_ok(Sum::new().pseudo_v4(source, source, Protocol::UDP, len));
+            }
+        }
+    }
+}

@@ -271,3 +271,207 @@ impl ControlHeader {
         Ok(writer.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::sample;
+
+    /// Every field: length 18, offset 2, payload of 2.
+    const FULL: [u8; 20] = [
+        0x4B, 0x02, 0, 18, 0x91, 0x71, 0x5D, 0xBF, 0, 7, 0, 9, 0, 2, 0xEE, 0xEE, 0xC0, 0x21, 0xDD,
+        0xDD,
+    ];
+
+    #[test]
+    fn deconstruct() {
+        let header = Header::parse(&FULL).unwrap();
+        assert!(!header.is_control() && header.flags.contains(Flags::PRIORITY));
+        assert_eq!(
+            (header.tunnel, header.session),
+            (TunnelId(0x9171), SessionId(0x5DBF))
+        );
+        assert_eq!(header.sequence, Some(Sequence { ns: 7, nr: 9 }));
+        assert_eq!((header.header_len(), header.total_len()), (16, 18));
+        assert_eq!(FULL[header.payload_range()], [0xC0, 0x21]);
+    }
+
+    #[test]
+    fn captured_messages_parse() {
+        let data = &sample::lcp_plaintext()[8..38];
+        let header = Header::parse(data).unwrap();
+        assert_eq!(
+            (header.tunnel, header.session),
+            (TunnelId(37_233), SessionId(23_999))
+        );
+        assert_eq!((header.sequence, header.payload_range()), (None, 6..30));
+
+        let acknowledgement = &sample::zlb_plaintext()[8..20];
+        let header = Header::parse(acknowledgement).unwrap();
+        assert!(header.is_control());
+        assert_eq!(
+            (header.tunnel, header.session),
+            (TunnelId(37_233), SessionId(0))
+        );
+        assert_eq!(header.sequence, Some(Sequence { ns: 1, nr: 2 }));
+        assert!(header.payload_range().is_empty());
+    }
+
+    #[test]
+    fn construct() {
+        let control = ControlHeader {
+            tunnel: TunnelId(37_233),
+            session: SessionId(0),
+            sequence: Sequence { ns: 1, nr: 2 },
+        };
+        let mut bytes = [0xA5; 13];
+        assert_eq!(control.emit(&mut bytes, 0), Ok(12));
+        assert_eq!(bytes[..12], sample::zlb_plaintext()[8..20]);
+        assert_eq!(bytes[12], 0xA5);
+        assert_eq!(control.emit(&mut bytes[..11], 0), Err(Overflow));
+        assert_eq!(control.emit(&mut bytes, 65_524), Err(Overflow));
+
+        let data = DataHeader {
+            tunnel: TunnelId(37_233),
+            session: SessionId(23_999),
+            ..DataHeader::default()
+        };
+        assert_eq!(data.emit(&mut bytes, 24), Ok(6));
+        assert_eq!(bytes[..6], sample::lcp_plaintext()[8..14]);
+        let data = DataHeader {
+            length: Length::Present,
+            sequence: Some(Sequence { ns: 3, nr: 4 }),
+            ..data
+        };
+        assert_eq!(data.emit(&mut bytes, 1), Ok(12));
+        assert_eq!(
+            bytes[..12],
+            [0x48, 0x02, 0, 13, 0x91, 0x71, 0x5D, 0xBF, 0, 3, 0, 4]
+        );
+        assert_eq!(data.emit(&mut bytes[..11], 1), Err(Overflow));
+        assert_eq!(data.emit(&mut bytes, 65_524), Err(Overflow));
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        for len in 0..18 {
+            let error = if len < 14 {
+                Malformed::Truncated
+            } else {
+                Malformed::Length(18)
+            };
+            assert_eq!(Header::parse(&FULL[..len]), Err(error), "{len} bytes");
+        }
+        let mut without_length = FULL[..2].to_vec();
+        without_length[0] = 0x0B;
+        without_length.extend(&FULL[4..18]);
+        for len in 0..without_length.len() {
+            let error = if len < 12 {
+                Malformed::Truncated
+            } else {
+                Malformed::HeaderLength(14)
+            };
+            let parsed = Header::parse(&without_length[..len]);
+            assert_eq!(parsed.err(), (len < 14).then_some(error), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn other_versions_are_refused() {
+        for (byte, version) in [(0x00, 0), (0x01, 1), (0x03, 3), (0xF3, 3)] {
+            let mut bytes = FULL;
+            bytes[1] = byte;
+            assert_eq!(Header::parse(&bytes), Err(Malformed::Version(version)));
+        }
+    }
+
+    #[test]
+    fn reserved_bits_are_ignored() {
+        let mut bytes = FULL;
+        bytes[0] |= 0x34;
+        bytes[1] |= 0xF0;
+        let (plain, odd) = (
+            Header::parse(&FULL).unwrap(),
+            Header::parse(&bytes).unwrap(),
+        );
+        assert_eq!(
+            odd,
+            Header {
+                flags: odd.flags,
+                ..plain
+            }
+        );
+    }
+
+    #[test]
+    fn a_control_message_has_length_and_sequence_and_no_offset() {
+        let with = |flags: u16| {
+            let mut bytes = [0; 16];
+            bytes[..2].copy_from_slice(&flags.to_be_bytes());
+            bytes[3] = 12;
+            Header::parse(&bytes).map(|header| header.is_control())
+        };
+        assert_eq!(with(0xC802), Ok(true));
+        assert_eq!(with(0xC902), Ok(true), "priority is ignored");
+        for flags in [0x8802, 0xC002, 0x8002, 0xCA02] {
+            assert_eq!(with(flags), Err(Malformed::Flags(flags)));
+        }
+    }
+
+    #[test]
+    fn length_and_offset_stay_within_the_message() {
+        let with = |length: u8, offset: [u8; 2]| {
+            let mut bytes = FULL;
+            bytes[3] = length;
+            bytes[12..14].copy_from_slice(&offset);
+            Header::parse(&bytes).map(|header| header.payload_range())
+        };
+        assert_eq!(with(13, [0, 0]), Err(Malformed::Length(13)));
+        assert_eq!(with(14, [0, 0]), Ok(14..14));
+        assert_eq!(with(20, [0, 6]), Ok(20..20));
+        assert_eq!(with(20, [0, 7]), Err(Malformed::HeaderLength(21)));
+        assert_eq!(with(20, [0xFF, 0xFF]), Err(Malformed::HeaderLength(65_549)));
+        assert_eq!(with(21, [0, 0]), Err(Malformed::Length(21)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_emitted_parses_to_the_same(tunnel: u16, session: u16, length: bool, numbers: Option<(u16, u16)>, payload in 0..50_usize) {
+            let data = DataHeader {
+                tunnel: TunnelId(tunnel),
+                session: SessionId(session),
+                length: if length { Length::Present } else { Length::Absent },
+                sequence: numbers.map(|(ns, nr)| Sequence { ns, nr }),
+            };
+            let mut bytes = std::vec![0; data.len() + payload];
+            prop_assert_eq!(data.emit(&mut bytes, payload), Ok(data.len()));
+            let header = Header::parse(&bytes).unwrap();
+            prop_assert_eq!((header.tunnel, header.session, header.sequence), (data.tunnel, data.session, data.sequence));
+            prop_assert_eq!(header.payload_range(), data.len()..bytes.len());
+
+            let control = ControlHeader { tunnel: data.tunnel, session: data.session, sequence: data.sequence.unwrap_or_default() };
+            let mut bytes = std::vec![0; CONTROL_LEN + payload];
+            control.emit(&mut bytes, payload).unwrap();
+            let header = Header::parse(&bytes).unwrap();
+            prop_assert!(header.is_control());
+            prop_assert_eq!((header.tunnel, header.session, header.sequence), (control.tunnel, control.session, Some(control.sequence)));
+            prop_assert_eq!(header.payload_range(), CONTROL_LEN..bytes.len());
+        }
+
+        #[test]
+        fn no_bytes_panic_and_accessors_agree(flags: u8, rest: Vec<u8>, small in prop::collection::vec(0..24_u8, 0..24)) {
+            for tail in [rest, small] {
+                let mut bytes = std::vec![flags, 0x02];
+                bytes.extend(tail);
+                if let Ok(header) = Header::parse(&bytes) {
+                    prop_assert!(header.header_len() <= header.total_len() && header.total_len() <= bytes.len());
+                    prop_assert!(bytes.get(header.payload_range()).is_some());
+                    prop_assert_eq!(header.sequence.is_some(), header.flags.contains(Flags::SEQUENCE));
+                }
+            }
+        }
+    }
+}

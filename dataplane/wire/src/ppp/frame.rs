@@ -148,3 +148,141 @@ fn omits_address_control(protocol: Protocol, compression: Compression) -> bool {
 const fn fits_one_octet(protocol: Protocol, compression: Compression) -> bool {
     compression.protocol && protocol.0 < 0x0100
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::sample;
+
+    const BOTH: Compression = Compression {
+        address_control: true,
+        protocol: true,
+    };
+
+    #[test]
+    fn deconstruct_every_form() {
+        for (bytes, protocol, header_len) in [
+            (&[0xFF, 0x03, 0xC0, 0x21, 9][..], Protocol::LCP, 4),
+            (&[0xFF, 0x03, 0x21, 9], Protocol::IPV4, 3),
+            (&[0x00, 0x21, 9], Protocol::IPV4, 2),
+            (&[0xC0, 0x21, 9], Protocol::LCP, 2),
+            (&[0x57, 9], Protocol::IPV6, 1),
+        ] {
+            let frame = Frame::parse(bytes).unwrap();
+            assert_eq!(
+                frame,
+                Frame {
+                    protocol,
+                    header_len,
+                    payload: &[9]
+                },
+                "{bytes:02x?}"
+            );
+        }
+    }
+
+    #[test]
+    fn captured_frames_parse() {
+        let plaintext = sample::lcp_plaintext();
+        let frame = Frame::parse(&plaintext[14..38]).unwrap();
+        assert_eq!(
+            (frame.protocol, frame.header_len, frame.payload.len()),
+            (Protocol::LCP, 4, 20)
+        );
+        let plaintext = sample::ping_plaintext();
+        let frame = Frame::parse(&plaintext[14..102]).unwrap();
+        assert_eq!((frame.protocol, frame.payload.len()), (Protocol::IPV4, 84));
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let bytes = [0xFF, 0x03, 0xC0, 0x21];
+        assert_eq!(Frame::parse(&[]), Err(Malformed::Truncated));
+        assert_eq!(Frame::parse(&bytes[..1]), Err(Malformed::Protocol(0x00FF)));
+        assert_eq!(Frame::parse(&bytes[..2]), Err(Malformed::Truncated));
+        assert_eq!(Frame::parse(&bytes[..3]), Err(Malformed::Truncated));
+        assert!(Frame::parse(&bytes).unwrap().payload.is_empty());
+    }
+
+    #[test]
+    fn even_protocols_and_wrong_addresses_are_refused() {
+        assert_eq!(
+            Frame::parse(&[0xC0, 0x20]),
+            Err(Malformed::Protocol(0xC020))
+        );
+        assert_eq!(
+            Frame::parse(&[0xFF, 0x00, 0x21]),
+            Err(Malformed::Protocol(0x00FF))
+        );
+        assert_eq!(
+            Frame::parse(&[0x00, 0xFF, 0x21]),
+            Err(Malformed::Protocol(0x00FF))
+        );
+        assert_eq!(
+            Frame::parse(&[0xFF, 0x03, 0xFF, 0x03]),
+            Err(Malformed::Protocol(0x00FF))
+        );
+    }
+
+    #[test]
+    fn construct_with_each_compression() {
+        let emitted = |protocol, address_control, protocol_field| {
+            let compression = Compression {
+                address_control,
+                protocol: protocol_field,
+            };
+            let mut bytes = [0xA5; 5];
+            let len = emit(&mut bytes, protocol, compression).unwrap();
+            assert_eq!(len, header_len(protocol, compression));
+            assert_eq!(bytes[len], 0xA5);
+            assert_eq!(
+                emit(&mut bytes[..len - 1], protocol, compression),
+                Err(Overflow)
+            );
+            bytes[..len].to_vec()
+        };
+        assert_eq!(
+            emitted(Protocol::IPV4, false, false),
+            [0xFF, 0x03, 0x00, 0x21]
+        );
+        assert_eq!(emitted(Protocol::IPV4, false, true), [0xFF, 0x03, 0x21]);
+        assert_eq!(emitted(Protocol::IPV4, true, false), [0x00, 0x21]);
+        assert_eq!(emitted(Protocol::IPV4, true, true), [0x21]);
+        assert_eq!(emitted(Protocol::IPCP, true, true), [0x80, 0x21]);
+        assert_eq!(emitted(Protocol::LCP, true, true), [0xFF, 0x03, 0xC0, 0x21]);
+    }
+
+    #[test]
+    fn a_lone_03_after_a_compressed_header_is_payload() {
+        let frame = Frame::parse(&[0x21, 0x03]).unwrap();
+        assert_eq!((frame.protocol, frame.payload), (Protocol::IPV4, &[3][..]));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_emitted_parses_to_the_same(high in 0..0x80_u16, low in 0..0x80_u16, address_control: bool, protocol: bool, payload: Vec<u8>) {
+            let number = Protocol(high << 9 | low << 1 | 1);
+            prop_assume!(number != Protocol(0x00FF));
+            let compression = Compression { address_control, protocol };
+            let mut bytes = [0; MAX_HEADER_LEN];
+            let len = emit(&mut bytes, number, compression).unwrap();
+            let frame = [&bytes[..len], &payload].concat();
+            let parsed = Frame::parse(&frame).unwrap();
+            prop_assert_eq!(parsed, Frame { protocol: number, header_len: len, payload: &payload });
+            prop_assert!(header_len(number, BOTH) <= len);
+        }
+
+        #[test]
+        fn no_bytes_panic_and_accessors_agree(bytes: Vec<u8>, addressed: bool) {
+            let bytes = if addressed { [&ADDRESS_CONTROL[..], &bytes].concat() } else { bytes };
+            if let Ok(frame) = Frame::parse(&bytes) {
+                prop_assert_eq!(&bytes[frame.header_len..], frame.payload);
+                prop_assert_eq!(frame.protocol.0 & 1, 1);
+                prop_assert!(frame.header_len <= MAX_HEADER_LEN);
+            }
+        }
+    }
+}

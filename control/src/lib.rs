@@ -1,0 +1,10 @@
+//! The executable's parts: configuration, command line, the supervisor and the control process.
+//!
+//! ```text
+//! culvert run ─ supervisor ─┬─ culvert dataplane   culvert_dataplane::process
+//!                           └─ culvert control     control: the gateway machine and its event loop
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod failure;
