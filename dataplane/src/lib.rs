@@ -23,6 +23,7 @@ pub mod ipc;
 pub mod link;
 pub mod mem;
 pub mod moment;
+pub mod next_hop;
 pub mod order;
 pub mod port;
 pub mod punt;

@@ -46,6 +46,11 @@ const NAP: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
+/// The longest sleep while frames are on their way out: in copy mode the kernel sends only when it is woken.
+const DOZE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 500_000,
+};
 /// Rows looked at in one turn for an inventory.
 const INVENTORY_STEP: u32 = 64;
 
@@ -523,7 +528,8 @@ impl<P: Port> Worker<P> {
             .iter()
             .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
             .collect();
-        let result = poll(&mut polled, Some(&NAP));
+        let is_sending = self.outer.in_flight() + self.core.in_flight() > 0;
+        let result = poll(&mut polled, Some(if is_sending { &DOZE } else { &NAP }));
         self.near.wake_up();
         match result {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
