@@ -25,7 +25,7 @@ use crate::port::Port;
 use crate::stage::classify::{outer, transport};
 use crate::stage::esp_open::esp_open;
 use crate::stage::esp_seal::esp_seal;
-use crate::stage::fragment::{cut, cut_outer};
+use crate::stage::fragment::{cut, cut_frame};
 use crate::stage::l2tp_decap::l2tp_decap;
 use crate::stage::l2tp_encap::l2tp_encap;
 use crate::stage::ppp_decap::ppp_decap;
@@ -313,33 +313,39 @@ impl<P: Port> Worker<P> {
         if let Some(other) = packet.out.take() {
             self.rows.pool.give(other);
         }
-        match direction {
-            Direction::Up => {
-                if self.to_core.push(packet) {
-                    self.to_core.flush(&mut self.core, &mut self.rows);
-                }
-            }
-            Direction::Down
-                if packet.frame.len() > usize::from(self.rows.here.outer_mtu) + ETHERNET_LEN =>
-            {
-                self.cut_and_send(packet)
-            }
-            Direction::Down => {
-                if self.to_outer.push(packet) {
-                    self.to_outer.flush(&mut self.outer, &mut self.rows);
-                }
-            }
+        let mtu = match direction {
+            Direction::Up => self.rows.here.core_mtu,
+            Direction::Down => self.rows.here.outer_mtu,
+        };
+        if packet.frame.len() <= usize::from(mtu) + ETHERNET_LEN {
+            return self.post(packet, direction);
         }
-    }
-
-    fn cut_and_send(&mut self, mut packet: Packet) {
-        let pieces = cut_outer(&mut packet, &mut self.rows, &mut self.pieces);
+        let pieces = cut_frame(&mut packet, mtu, &mut self.rows, &mut self.pieces);
         self.count_pieces(packet.origin, pieces);
         self.release(packet);
-        for piece in self.pieces.drain() {
-            if self.to_outer.push(piece) {
-                self.to_outer.flush(&mut self.outer, &mut self.rows);
-            }
+        let mut pieces = std::mem::take(&mut self.pieces);
+        for piece in pieces.drain() {
+            self.post(piece, direction);
+        }
+        self.pieces = pieces;
+    }
+
+    /// Puts a frame that fits the link in line for its port.
+    fn post(&mut self, packet: Packet, direction: Direction) {
+        let Self {
+            outer,
+            core,
+            rows,
+            to_outer,
+            to_core,
+            ..
+        } = self;
+        let (outbox, port) = match direction {
+            Direction::Up => (to_core, core),
+            Direction::Down => (to_outer, outer),
+        };
+        if outbox.push(packet) {
+            outbox.flush(port, rows);
         }
     }
 

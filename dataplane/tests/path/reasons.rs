@@ -12,7 +12,7 @@ use culvert_wire::ipv4::{self, Protocol};
 use crate::commands::{data, inner, sealed, sealed_raw, wrapped};
 use crate::gateway::{
     CLIENT, CORE_MAC, Client, GATEWAY, Gateway, HOST, INNER, KERNEL_MAC, OUTER_MAC, ROUTER_MAC,
-    SERVER, config, frame, from_client, from_core, ip, udp,
+    SERVER, config, frame, from_client, from_core, ip, packet_of, udp,
 };
 use crate::round_trip::fragments;
 
@@ -153,7 +153,6 @@ fn inner_cases() -> Vec<(Reason, Vec<u8>, Protocol)> {
             Protocol::UDP,
         ),
         (Reason::PppMalformed, data(&[0xFF, 0x03]), Protocol::UDP),
-        (Reason::PppMalformed, data(&[0, 0x20, 1]), Protocol::UDP),
         (Reason::InnerMalformed, ppp(&[0x45, 0, 0]), Protocol::UDP),
         (Reason::InnerMalformed, spoilt, Protocol::UDP),
         (Reason::TtlExpired, expiring, Protocol::UDP),
@@ -477,19 +476,75 @@ fn a_named_nic_without_next_hop_drops_and_says_so() {
     assert_eq!(gateway.drops(), [(Reason::NoNeighbour.name(), 1)]);
 }
 
-/// RFC 6040 §4.2: a mark set on the way reaches the inner packet that can carry it.
+/// RFC 6040 §4.2, figure 4, row by row: inner marks, and for each outer mark what comes out.
 #[test]
-fn a_congestion_mark_reaches_the_inner_packet() {
+fn congestion_marks_come_out_as_the_table_says() {
+    // Codepoints: 0 not capable, 1 ECT(1), 2 ECT(0), 3 congested.
+    let table: [(u8, [Option<u8>; 4]); 4] = [
+        (0, [Some(0), Some(0), Some(0), None]),
+        (2, [Some(2), Some(1), Some(2), Some(3)]),
+        (1, [Some(1), Some(1), Some(1), Some(3)]),
+        (3, [Some(3), Some(3), Some(3), Some(3)]),
+    ];
     let (mut gateway, client) = native();
-    let mut packet = ip(INNER, HOST, Protocol(253), &[0; 20]);
-    ipv4::set_traffic_class(&mut packet, 2);
-    let mut frame = sealed(
-        &client,
-        1,
-        &data(&[&[0x21][..], &packet].concat()),
-        Protocol::UDP,
-    );
-    ipv4::set_traffic_class(&mut frame[14..], 3);
-    let sent = gateway.up(&[frame]);
-    assert_eq!(crate::gateway::packet_of(&sent[0]).traffic_class(), 3);
+    let mut sequence = 0;
+    for (inner, row) in table {
+        for (outer, expected) in (0..).zip(row) {
+            sequence += 1;
+            let mut packet = ip(INNER, HOST, Protocol(253), &[0; 20]);
+            ipv4::set_traffic_class(&mut packet, 0xB8 | inner);
+            let ppp = [&[0x21][..], &packet].concat();
+            let mut frame = sealed(&client, sequence, &data(&ppp), Protocol::UDP);
+            ipv4::set_traffic_class(&mut frame[14..], outer);
+            let sent = gateway.up(&[frame]);
+            let mark = sent.first().map(|frame| packet_of(frame).traffic_class());
+            assert_eq!(
+                mark,
+                expected.map(|mark| 0xB8 | mark),
+                "inner {inner}, outer {outer}"
+            );
+        }
+    }
+}
+
+/// RFC 6040 §4.1: down, the outer header carries the inner mark, and no DSCP.
+#[test]
+fn an_inner_congestion_mark_is_copied_outside() {
+    let (mut gateway, _) = native();
+    for mark in 0..4 {
+        let mut packet = ip(HOST, INNER, Protocol(253), &[0; 20]);
+        ipv4::set_traffic_class(&mut packet, 0xB8 | mark);
+        let sent = gateway.down(&[from_core(&packet)]);
+        assert_eq!(packet_of(&sent[0]).traffic_class(), mark);
+    }
+}
+
+/// What a client sends is bounded by the core link too: an outer datagram of many fragments may bring more.
+#[test]
+fn what_the_core_link_does_not_carry_is_cut_or_refused() {
+    let (mut gateway, client) = native();
+    let long = |dont_fragment: bool| {
+        let mut packet = ip(INNER, HOST, Protocol(253), &[7; 2_000]);
+        if dont_fragment {
+            packet[6] = 0x40;
+            packet[10..12].fill(0);
+            let checksum = culvert_wire::checksum::of(&packet[..20]);
+            packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+        }
+        data(&[&[0x21][..], &packet].concat())
+    };
+    let whole = sealed(&client, 1, &long(false), Protocol::UDP);
+    let sent = gateway.up(&fragments(&whole, 1_200));
+    let lens: Vec<_> = sent
+        .iter()
+        .map(|frame| packet_of(frame).payload().len())
+        .collect();
+    assert_eq!(lens, [1_480, 520]);
+    assert!(packet_of(&sent[0]).more_fragments() && packet_of(&sent[1]).fragment_offset() == 1_480);
+    let refused = sealed(&client, 2, &long(true), Protocol::UDP);
+    assert_eq!(gateway.up(&fragments(&refused, 1_200)).len(), 0);
+    assert_eq!(gateway.drops(), [(Reason::TooBig.name(), 1)]);
+    // The client is told, inside its tunnel.
+    assert!(gateway.outer.take().is_some());
+    gateway.assert_accounted();
 }
