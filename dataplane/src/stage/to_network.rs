@@ -31,7 +31,7 @@ fn to_core(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
     if destination == rows.here.gateway {
         return answer_ping(packet);
     }
-    if rows.sessions.route(destination).is_some() {
+    if rows.is_client(destination) {
         return Err(Reason::ClientToClient);
     }
     if ipv4::decrement_ttl(packet.rest()).is_err() {

@@ -9,6 +9,7 @@
 mod captures;
 mod commands;
 mod gateway;
+mod handoff;
 mod law;
 mod reasons;
 mod round_trip;

@@ -219,8 +219,8 @@ fn every_reason_is_reached() {
         .into_iter()
         .filter(|reason| !seen.0.contains(&(*reason as usize)))
         .collect();
-    // Elsewhere: exhaustion and next hops in `commands`. Not to be reached by one worker: HandOff. Not to be reached at all, because
-    // orders and packets of one core never cross: Absent.
+    // Elsewhere: exhaustion and next hops in `commands`, full rings between cores in `handoff`. Not to be reached, because orders and
+    // packets of one core never cross: Absent.
     let elsewhere = [
         Reason::NoNeighbour,
         Reason::Absent,
