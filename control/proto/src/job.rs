@@ -6,6 +6,7 @@ use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::dh::{self, DhError, Group, SharedSecret};
+use crate::users::PasswordCheck;
 
 /// Pairs a job with its result; never reused by the machine that gave it out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -30,6 +31,8 @@ pub enum Work {
         /// The peer's public value.
         peer_public: Vec<u8>,
     },
+    /// Comparing a password with what is stored: up to a tenth of a second.
+    CheckPassword(PasswordCheck),
 }
 
 /// A finished job.
@@ -46,6 +49,8 @@ pub struct JobDone {
 pub enum Outcome {
     /// Of [`Work::KeyExchange`]; `None` if the peer's public value is to be refused.
     KeyExchange(Option<Agreement>),
+    /// Of [`Work::CheckPassword`]: whether the password is right.
+    CheckPassword(bool),
 }
 
 /// A finished Diffie-Hellman exchange.
@@ -64,6 +69,7 @@ impl Job {
             Work::KeyExchange { group, peer_public } => {
                 Outcome::KeyExchange(key_exchange(group, &peer_public, rng).ok())
             }
+            Work::CheckPassword(check) => Outcome::CheckPassword(check.run()),
         };
         JobDone {
             id: self.id,

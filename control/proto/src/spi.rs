@@ -56,6 +56,11 @@ impl Rows {
         self.taken.remove(&row);
     }
 
+    /// Takes one certain row, whether it is free or not.
+    pub fn reserve(&mut self, row: u32) {
+        self.taken.insert(row);
+    }
+
     /// Number of rows taken.
     pub fn taken(&self) -> usize {
         self.taken.len()
@@ -99,6 +104,11 @@ impl Spis {
     /// Gives an SPI's row back.
     pub fn give_back(&mut self, spi: Spi) {
         self.rows.give_back(spi.0 >> TAG_BITS);
+    }
+
+    /// Takes the row of one certain SPI, whether it is free or not.
+    pub fn reserve(&mut self, spi: Spi) {
+        self.rows.reserve(spi.0 >> TAG_BITS);
     }
 
     /// Number of SPIs taken.

@@ -9,6 +9,8 @@
 
 use std::os::fd::BorrowedFd;
 
+use serde::{Deserialize, Serialize};
+
 use crate::frame::{FramePool, Frames};
 
 pub mod memory;
@@ -33,6 +35,11 @@ pub trait Port {
     /// Frames that rings and kernel hold: to be filled, received but not taken, and to be sent.
     fn held(&self) -> usize;
 
+    /// Frames handed over for sending that have not come back yet.
+    ///
+    /// As long as there are some, keep calling `transmit` and `wake`: in copy mode the kernel sends only when it is woken.
+    fn in_flight(&self) -> usize;
+
     /// Counters since the port was made.
     fn statistics(&self) -> PortStatistics;
 
@@ -41,7 +48,7 @@ pub trait Port {
 }
 
 /// Counters of a port, in packets unless said otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortStatistics {
     /// Taken from the rx ring.
     pub received: u64,

@@ -116,7 +116,9 @@ impl Responder {
 
     /// Takes the result of a job; one that nobody waits for any more is dropped.
     pub fn handle_done(&mut self, now: Time, rng: &mut dyn CryptoRng, done: JobDone) {
-        let Outcome::KeyExchange(agreement) = done.outcome;
+        let Outcome::KeyExchange(agreement) = done.outcome else {
+            return;
+        };
         match self.jobs.take(done.id) {
             Some(Waiting::MainMode(cookie)) => self.main_mode_agreed(rng, cookie, agreement),
             Some(Waiting::QuickMode(cookie, id)) => {
@@ -193,6 +195,40 @@ impl Responder {
         for cookie in cookies {
             self.close_ike_sa(rng, cookie);
         }
+    }
+
+    /// The data plane does not have a pair of SAs any more: the peer is told, and the pair is gone.
+    pub fn handle_lost(&mut self, rng: &mut dyn CryptoRng, inbound: Spi) {
+        let Some(set) = self.sets.by_inbound(inbound) else {
+            return;
+        };
+        if let Some(cookie) = self.ike_sa_for(set) {
+            self.send_delete(rng, cookie, ProtocolId::ESP, &inbound.0.to_be_bytes());
+        }
+        self.remove_pair(inbound);
+    }
+
+    /// Takes a set row for a peer that has no SAs; `None` if all are taken.
+    pub fn take_row(&mut self, core: CoreId) -> Option<SetId> {
+        self.sets.take_row(core)
+    }
+
+    /// Gives back a row of [`Self::take_row`].
+    pub fn give_back_row(&mut self, set: SetId) {
+        self.sets.give_back_row(set);
+    }
+
+    /// Keeps a set row and SPIs on its core from being given out until [`Self::release`].
+    pub fn reserve(&mut self, set: SetId, inbound: &[Spi]) {
+        self.sets.reserve(set, inbound);
+    }
+
+    /// Frees what [`Self::reserve`] kept.
+    pub fn release(&mut self, set: SetId, inbound: &[Spi]) {
+        for spi in inbound {
+            self.sets.give_back_spi(set.core, *spi);
+        }
+        self.sets.give_back_row(set);
     }
 
     /// When [`Self::handle_timeout`] is to be called next.

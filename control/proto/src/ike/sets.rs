@@ -136,12 +136,7 @@ impl Sets {
         if own >= MAX_SETS_OF_PEER {
             return Err(Exhausted::Rows);
         }
-        let core = self.core(wanted.core).ok_or(Exhausted::Rows)?;
-        let row = core.rows.take().ok_or(Exhausted::Rows)?;
-        let id = SetId {
-            core: wanted.core,
-            row,
-        };
+        let id = self.take_row(wanted.core).ok_or(Exhausted::Rows)?;
         let set = Set {
             id,
             path: wanted.path,
@@ -211,10 +206,29 @@ impl Sets {
     pub(super) fn remove(&mut self, id: SetId) -> Option<Set> {
         let set = self.sets.remove(&id)?;
         leave(&mut self.by_remote, set.path.remote, id);
+        self.give_back_row(id);
+        Some(set)
+    }
+
+    /// Takes a row; `None` if the core has none left.
+    pub(super) fn take_row(&mut self, core: CoreId) -> Option<SetId> {
+        let row = self.core(core)?.rows.take()?;
+        Some(SetId { core, row })
+    }
+
+    /// Gives a row back.
+    pub(super) fn give_back_row(&mut self, id: SetId) {
         if let Some(core) = self.core(id.core) {
             core.rows.give_back(id.row);
         }
-        Some(set)
+    }
+
+    /// Keeps a row and SPIs from being given out.
+    pub(super) fn reserve(&mut self, id: SetId, inbound: &[Spi]) {
+        if let Some(core) = self.core(id.core) {
+            core.rows.reserve(id.row);
+            inbound.iter().for_each(|spi| core.spis.reserve(*spi));
+        }
     }
 
     /// The peer of a set is somewhere else now.
