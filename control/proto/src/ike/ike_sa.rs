@@ -71,7 +71,6 @@ pub(super) struct ExpectAgreement {
 pub(super) struct ExpectIdentity {
     pub(super) offered: Vec<u8>,
     pub(super) peer_public: Vec<u8>,
-    pub(super) public: Vec<u8>,
     pub(super) keys: Keys,
     pub(super) iv: Iv,
     pub(super) nat: Nat,

@@ -193,7 +193,6 @@ impl Responder {
             keys: Keys::new(skeyid, sa.suite.cipher),
             offered: state.offered,
             peer_public: state.peer_public,
-            public: agreement.public,
             nat: state.nat,
             failed: false,
         });
@@ -209,11 +208,12 @@ impl Responder {
             return Err(Misbehaved::Unexpected.into());
         };
         let opened = state.keys.open(&state.iv, arrival.body)?;
-        let Ok(proved) = state.verify(&sa.cookies, arrival, &opened) else {
+        let evidence = state.evidence(sa.cookies, &sa.answered.reply)?;
+        let Ok(proved) = evidence.verify(arrival, &opened) else {
             self.note_failure(cookie, arrival.path);
             return Err(Misbehaved::NotProved.into());
         };
-        let answer = state.answer(&sa.cookies, arrival.path, &proved.iv)?;
+        let answer = evidence.answer(arrival.path, &proved.iv)?;
         self.establish(now, cookie, arrival, proved, answer);
         Ok(())
     }

@@ -8,7 +8,8 @@
 use std::net::IpAddr;
 
 use culvert_wire::ike::{
-    ExchangeType, IdType, Identification, MessageId, Notification, NotifyType, PayloadType,
+    Chain, ExchangeType, Header, IdType, Identification, MessageId, Notification, NotifyType,
+    PayloadType,
 };
 use culvert_wire::writer::{Overflow, Writer};
 
@@ -33,24 +34,47 @@ pub(super) struct Proved {
     pub(super) iv: Iv,
 }
 
+/// What both hashes are computed over.
+pub(super) struct Evidence<'a> {
+    state: &'a ExpectIdentity,
+    cookies: Cookies,
+    /// g^xr, which is kept in message 4 alone: a half-open IKE SA is to stay below 2 KiB.
+    public: &'a [u8],
+}
+
 impl ExpectIdentity {
+    /// Puts together what both hashes are computed over; our public value is taken from message 4, as it was sent.
+    pub(super) fn evidence<'a>(
+        &'a self,
+        cookies: Cookies,
+        message_4: &'a [u8],
+    ) -> Result<Evidence<'a>, Error> {
+        let (header, body) = Header::split(message_4)?;
+        let public = Chain::parse(header.next, body)?.only(PayloadType::KEY_EXCHANGE);
+        Ok(Evidence {
+            state: self,
+            cookies,
+            public: public.ok_or(Malformed::Payloads)?,
+        })
+    }
+}
+
+impl Evidence<'_> {
     /// Verifies HASH_I = prf(SKEYID, g^xi ‖ g^xr ‖ CKY-I ‖ CKY-R ‖ SAi_b ‖ IDii_b).
     pub(super) fn verify(
         &self,
-        cookies: &Cookies,
         arrival: &Arrival<'_>,
         opened: &(Vec<u8>, Iv),
     ) -> Result<Proved, Error> {
         let (bytes, iv) = opened;
         let chain = message::decrypted_chain(&arrival.header, bytes)?;
         let (id, hash) = identity_and_hash(&chain)?;
-        let CookiePair(initiator, responder) = (*cookies).into();
-        let hash_i = self.keys.skeyid.prf(&[
-            &self.peer_public,
-            &self.public,
-            &initiator,
-            &responder,
-            &self.offered,
+        let hash_i = self.state.keys.skeyid.prf(&[
+            &self.state.peer_public,
+            self.public,
+            &self.cookies.initiator.0,
+            &self.cookies.responder.0,
+            &self.state.offered,
             id,
         ]);
         if !hash_i.matches(hash) {
@@ -78,12 +102,7 @@ impl ExpectIdentity {
     }
 
     /// Message 6: our address as identity, and HASH_R.
-    pub(super) fn answer(
-        &self,
-        cookies: &Cookies,
-        path: Path,
-        iv: &Iv,
-    ) -> Result<(Vec<u8>, Iv), Error> {
+    pub(super) fn answer(&self, path: Path, iv: &Iv) -> Result<(Vec<u8>, Iv), Error> {
         let mut id = [0; 24];
         let mut writer = Writer::new(&mut id);
         match path.local.ip() {
@@ -91,34 +110,25 @@ impl ExpectIdentity {
             IpAddr::V6(address) => emit_id(IdType::IPV6, &address.octets(), &mut writer)?,
         }
         let id = writer.written();
-        let hash = self.hash_r(cookies, id);
-        let phase1 = (ExchangeType::MAIN_MODE, MessageId::PHASE_1);
-        self.keys.seal(*cookies, phase1.0, phase1.1, iv, |message| {
+        let hash = self.hash_r(id);
+        let (exchange, message_id) = (ExchangeType::MAIN_MODE, MessageId::PHASE_1);
+        let keys = &self.state.keys;
+        keys.seal(self.cookies, exchange, message_id, iv, |message| {
             message.put(PayloadType::IDENTIFICATION, id)?;
             message.put(PayloadType::HASH, hash.as_bytes())
         })
     }
 
     /// HASH_R = prf(SKEYID, g^xr ‖ g^xi ‖ CKY-R ‖ CKY-I ‖ SAi_b ‖ IDir_b).
-    fn hash_r(&self, cookies: &Cookies, id: &[u8]) -> Output {
-        let CookiePair(initiator, responder) = (*cookies).into();
-        self.keys.skeyid.prf(&[
-            &self.public,
-            &self.peer_public,
-            &responder,
-            &initiator,
-            &self.offered,
+    fn hash_r(&self, id: &[u8]) -> Output {
+        self.state.keys.skeyid.prf(&[
+            self.public,
+            &self.state.peer_public,
+            &self.cookies.responder.0,
+            &self.cookies.initiator.0,
+            &self.state.offered,
             id,
         ])
-    }
-}
-
-/// The bytes of both cookies.
-struct CookiePair([u8; 8], [u8; 8]);
-
-impl From<Cookies> for CookiePair {
-    fn from(cookies: Cookies) -> Self {
-        Self(cookies.initiator.0, cookies.responder.0)
     }
 }
 
