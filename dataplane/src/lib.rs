@@ -10,6 +10,7 @@ pub mod device;
 pub mod frame;
 pub mod ipc;
 pub mod mem;
+pub mod next_hop;
 pub mod port;
 pub mod ring;
 pub mod xdp;
