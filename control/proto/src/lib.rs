@@ -7,7 +7,7 @@
 
 pub mod crypto;
 pub mod deadlines;
-pub mod gateway;
+//GW pub mod gateway;
 pub mod ike;
 pub mod job;
 pub mod l2tp;
