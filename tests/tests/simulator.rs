@@ -34,17 +34,27 @@ fn config() -> Config {
     let entry: Entry = serde_json::from_str(r#"{ "name": "alice", "secret": "wonder-Land9" }"#)
         .expect("an entry as the users file has it");
     let users = Users::new([entry]).expect("one user with one secret");
-    let range = Range { first: Ipv4Addr::new(10, 64, 0, 0), last: Ipv4Addr::new(10, 64, 3, 255) };
+    let range = Range {
+        first: Ipv4Addr::new(10, 64, 0, 0),
+        last: Ipv4Addr::new(10, 64, 3, 255),
+    };
     Config {
         ike: ike::Config {
             psks: vec![psk],
             gates: Vec::new(),
-            cores: vec![CoreRows { shards: 0..64, sets: 1_024 }],
+            cores: vec![CoreRows {
+                shards: 0..64,
+                sets: 1_024,
+            }],
             limits: Limits::default(),
         },
         l2tp: l2tp::Config::default(),
         ppp: ppp::Config {
-            methods: vec![users::Method::MsChapV2, users::Method::ChapMd5, users::Method::Pap],
+            methods: vec![
+                users::Method::MsChapV2,
+                users::Method::ChapMd5,
+                users::Method::Pap,
+            ],
             gateway: PPP_GATEWAY,
             dns: vec![DNS],
             ..ppp::Config::default()
@@ -68,7 +78,10 @@ fn profile() -> Profile {
 }
 
 fn alice() -> Arc<Credentials> {
-    Arc::new(Credentials { user: "alice".into(), password: "wonder-Land9".into() })
+    Arc::new(Credentials {
+        user: "alice".into(),
+        password: "wonder-Land9".into(),
+    })
 }
 
 fn outer(index: u8) -> Ipv4Addr {
@@ -96,7 +109,9 @@ fn packet(source: Ipv4Addr, destination: Ipv4Addr, mark: u8) -> Vec<u8> {
 fn logged_in(profile: Profile, credentials: &Arc<Credentials>, seed: u64) -> Simulation {
     let mut simulation = Simulation::new(config(), Conditions::GOOD, Restore::Never, seed);
     simulation.connect(outer(1), &Arc::new(profile), credentials);
-    simulation.run(Duration::from_secs(60), |simulation| !simulation.members()[&outer(1)].events.is_empty());
+    simulation.run(Duration::from_secs(60), |simulation| {
+        !simulation.members()[&outer(1)].events.is_empty()
+    });
     simulation
 }
 
@@ -106,13 +121,19 @@ fn a_client_gets_address_and_name_server_and_packets_flow_both_ways() {
     let Some(Event::Up(lease)) = simulation.members()[&outer(1)].events.first().copied() else {
         panic!("{:?}", simulation.members()[&outer(1)].events);
     };
-    assert_eq!((lease.gateway, lease.primary_dns), (Some(PPP_GATEWAY), Some(DNS)));
+    assert_eq!(
+        (lease.gateway, lease.primary_dns),
+        (Some(PPP_GATEWAY), Some(DNS))
+    );
     let address = lease.address.unwrap();
     simulation.send_up(outer(1), &packet(address, HOST, 7));
     simulation.send_down(&packet(HOST, address, 8));
     simulation.run(Duration::from_secs(1), |_| false);
     assert_eq!(simulation.received(), [packet(address, HOST, 7)]);
-    assert_eq!(simulation.members()[&outer(1)].received, [packet(HOST, address, 8)]);
+    assert_eq!(
+        simulation.members()[&outer(1)].received,
+        [packet(HOST, address, 8)]
+    );
 }
 
 #[test]
@@ -129,33 +150,61 @@ fn every_algorithm_on_offer_logs_in() {
     ];
     let methods = [Method::MsChapV2, Method::ChapMd5, Method::Pap];
     for index in 0..18 {
-        let cipher = if index % 2 == 0 { Cipher::Aes128 } else { Cipher::Aes256 };
-        let proposal = IkeProposal { group: groups[index % 3], hash: hashes[index / 3 % 3], cipher };
+        let cipher = if index % 2 == 0 {
+            Cipher::Aes128
+        } else {
+            Cipher::Aes256
+        };
+        let proposal = IkeProposal {
+            group: groups[index % 3],
+            hash: hashes[index / 3 % 3],
+            cipher,
+        };
         let profile = Profile {
             ike: vec![proposal],
             esp: suites[index % 6],
-            encapsulation: if index < 9 { Encapsulation::AsNeeded } else { Encapsulation::ForcedUdp },
+            encapsulation: if index < 9 {
+                Encapsulation::AsNeeded
+            } else {
+                Encapsulation::ForcedUdp
+            },
             methods: vec![methods[index / 6]],
             ..profile()
         };
         let description = format!("{profile:?}");
         let simulation = logged_in(profile, &alice(), u64::try_from(index).unwrap());
-        assert!(simulation.members()[&outer(1)].address().is_some(), "{description}");
+        assert!(
+            simulation.members()[&outer(1)].address().is_some(),
+            "{description}"
+        );
     }
 }
 
 #[test]
 fn a_wrong_password_is_refused_and_leaves_nothing() {
-    let mallory = Arc::new(Credentials { user: "alice".into(), password: "guess".into() });
+    let mallory = Arc::new(Credentials {
+        user: "alice".into(),
+        password: "guess".into(),
+    });
     let mut simulation = logged_in(profile(), &mallory, 2);
-    assert_eq!(simulation.members()[&outer(1)].cause(), Some(Cause::PasswordRefused));
+    assert_eq!(
+        simulation.members()[&outer(1)].cause(),
+        Some(Cause::PasswordRefused)
+    );
     simulation.run(Duration::from_secs(600), |_| false);
     assert_eq!(simulation.data_plane().rows(), (0, 0, 0));
 }
 
 #[test]
 fn a_wrong_pre_shared_key_gets_no_set() {
-    let simulation = logged_in(Profile { psk: b"another".to_vec(), ..profile() }, &alice(), 3);
+    let simulation = logged_in(
+        Profile {
+            psk: b"another".to_vec(),
+            ..profile()
+        },
+        &alice(),
+        3,
+    );
     assert!(simulation.members()[&outer(1)].cause().is_some());
     assert_eq!(simulation.data_plane().rows(), (0, 0, 0));
 }
@@ -173,7 +222,10 @@ fn a_rekey_in_the_middle_of_a_transfer_loses_no_packet() {
         simulation.run(Duration::from_micros(300), |_| false);
     }
     simulation.run(Duration::from_secs(1), |_| false);
-    let rekeyed = simulation.members()[&outer(1)].events.iter().filter(|event| **event == Event::Rekeyed);
+    let rekeyed = simulation.members()[&outer(1)]
+        .events
+        .iter()
+        .filter(|event| **event == Event::Rekeyed);
     assert_eq!(rekeyed.count(), 4);
     assert_eq!(simulation.received().len(), 200);
     assert_eq!(simulation.members()[&outer(1)].received.len(), 200);
@@ -183,8 +235,14 @@ fn a_rekey_in_the_middle_of_a_transfer_loses_no_packet() {
 fn a_client_that_logs_out_frees_its_rows_and_its_address() {
     let mut simulation = logged_in(profile(), &alice(), 5);
     simulation.act(outer(1), |client, now, rng| client.disconnect(now, rng));
-    assert!(simulation.run(Duration::from_secs(120), |simulation| simulation.data_plane().rows() == (0, 0, 0)));
-    assert_eq!(simulation.members()[&outer(1)].cause(), Some(Cause::LoggedOut));
+    assert!(simulation.run(
+        Duration::from_secs(120),
+        |simulation| simulation.data_plane().rows() == (0, 0, 0)
+    ));
+    assert_eq!(
+        simulation.members()[&outer(1)].cause(),
+        Some(Cause::LoggedOut)
+    );
 }
 
 /// Twenty clients over a bad network; `restore` as given.
@@ -195,14 +253,33 @@ fn all_log_in(restore: Restore, seed: u64) {
         simulation.connect(outer(index), &profile, &credentials);
     }
     let settled = simulation.run(Duration::from_secs(180), |simulation| {
-        simulation.members().values().all(|member| !member.events.is_empty())
+        simulation
+            .members()
+            .values()
+            .all(|member| !member.events.is_empty())
     });
-    let causes: Vec<_> = simulation.members().values().filter_map(|member| member.cause()).collect();
-    assert!(settled && causes.is_empty(), "seed {seed}: {causes:?} after {:?}", simulation.now());
-    let mut addresses: Vec<_> = simulation.members().values().filter_map(|member| member.address()).collect();
+    let causes: Vec<_> = simulation
+        .members()
+        .values()
+        .filter_map(|member| member.cause())
+        .collect();
+    assert!(
+        settled && causes.is_empty(),
+        "seed {seed}: {causes:?} after {:?}",
+        simulation.now()
+    );
+    let mut addresses: Vec<_> = simulation
+        .members()
+        .values()
+        .filter_map(|member| member.address())
+        .collect();
     addresses.sort_unstable();
     addresses.dedup();
-    assert_eq!(addresses.len(), 20, "seed {seed}: an address was given out twice");
+    assert_eq!(
+        addresses.len(),
+        20,
+        "seed {seed}: an address was given out twice"
+    );
 }
 
 #[test]
@@ -217,10 +294,15 @@ fn nobody_notices_when_the_gateway_is_saved_and_restored_at_random_steps() {
 
 #[test]
 fn a_repeated_data_packet_arrives_once() {
-    let repeats = Conditions { repetition: 1_000, ..Conditions::GOOD };
+    let repeats = Conditions {
+        repetition: 1_000,
+        ..Conditions::GOOD
+    };
     let mut simulation = Simulation::new(config(), repeats, Restore::Never, 6);
     simulation.connect(outer(1), &Arc::new(profile()), &alice());
-    simulation.run(Duration::from_secs(60), |simulation| !simulation.members()[&outer(1)].events.is_empty());
+    simulation.run(Duration::from_secs(60), |simulation| {
+        !simulation.members()[&outer(1)].events.is_empty()
+    });
     let address = simulation.members()[&outer(1)].address().unwrap();
     for mark in 0..50 {
         simulation.send_up(outer(1), &packet(address, HOST, mark));

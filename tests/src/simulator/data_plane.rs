@@ -10,8 +10,8 @@ use culvert_bench::client::esp::{self, Inbound, Outbound, Suite};
 use culvert_bench::client::ike::keys::Cipher;
 use culvert_proto::gateway::{Destination, Input};
 use culvert_proto::rows::{
-    AesKeyLen, Change, CoreId, Encapsulation, EspSuite, InnerPorts, Integrity, Path, Phase, SessionRow,
-    SessionSpec, SetId,
+    AesKeyLen, Change, CoreId, Encapsulation, EspSuite, InnerPorts, Integrity, Path, Phase,
+    SessionRow, SessionSpec, SetId,
 };
 use culvert_wire::id::Spi;
 use culvert_wire::ipv4::Packet;
@@ -61,9 +61,20 @@ impl Punted {
     /// As the gateway takes it.
     pub fn input(&self) -> Input<'_> {
         match self {
-            Self::Ike(path, bytes) => Input::Ike { core: CORE, path: *path, bytes },
-            Self::L2tp(set, ports, bytes) => Input::L2tp { set: *set, ports: *ports, bytes },
-            Self::Ppp(session, bytes) => Input::Ppp { session: *session, bytes },
+            Self::Ike(path, bytes) => Input::Ike {
+                core: CORE,
+                path: *path,
+                bytes,
+            },
+            Self::L2tp(set, ports, bytes) => Input::L2tp {
+                set: *set,
+                ports: *ports,
+                bytes,
+            },
+            Self::Ppp(session, bytes) => Input::Ppp {
+                session: *session,
+                bytes,
+            },
             Self::InboundUsed(inbound) => Input::InboundUsed { inbound: *inbound },
         }
     }
@@ -130,27 +141,69 @@ impl DataPlane {
     /// If it names a row that is not there, or gives out one that is taken: the gateway must not.
     pub fn apply(&mut self, change: Change) {
         match change {
-            Change::OpenSet { set, path, encapsulation } => {
-                let outbound = self.sets.remove(&set).map_or_else(Vec::new, |old| old.outbound);
-                self.sets.insert(set, Set { path, encapsulation, outbound });
+            Change::OpenSet {
+                set,
+                path,
+                encapsulation,
+            } => {
+                let outbound = self
+                    .sets
+                    .remove(&set)
+                    .map_or_else(Vec::new, |old| old.outbound);
+                self.sets.insert(
+                    set,
+                    Set {
+                        path,
+                        encapsulation,
+                        outbound,
+                    },
+                );
             }
             Change::CloseSet(set) => {
-                assert!(self.sets.remove(&set).is_some(), "closed a set that is not open");
+                assert!(
+                    self.sets.remove(&set).is_some(),
+                    "closed a set that is not open"
+                );
                 self.inbound.retain(|_, sa| sa.set != set);
                 self.sessions.retain(|_, session| session.set != set);
             }
-            Change::AddSas { set, inbound, outbound, suite, inbound_keys, outbound_keys } => {
+            Change::AddSas {
+                set,
+                inbound,
+                outbound,
+                suite,
+                inbound_keys,
+                outbound_keys,
+            } => {
                 let suite = suite_of(suite);
-                let row = self.sets.get_mut(&set).expect("SAs are of a set that is open");
+                let row = self
+                    .sets
+                    .get_mut(&set)
+                    .expect("SAs are of a set that is open");
                 let in_use = row.outbound.is_empty();
                 let sa = Outbound::new(outbound.0, suite, outbound_keys.expose());
-                row.outbound.push(Sealing { spi: outbound, twin: inbound, sa, in_use });
+                row.outbound.push(Sealing {
+                    spi: outbound,
+                    twin: inbound,
+                    sa,
+                    in_use,
+                });
                 let sa = Inbound::new(inbound.0, suite, inbound_keys.expose());
-                let taken = self.inbound.insert(inbound, Opening { set, sa, used: false });
+                let taken = self.inbound.insert(
+                    inbound,
+                    Opening {
+                        set,
+                        sa,
+                        used: false,
+                    },
+                );
                 assert!(taken.is_none(), "an inbound SPI was given out twice");
             }
             Change::UseOutbound { set, outbound } => {
-                let row = self.sets.get_mut(&set).expect("an SA of a set that is open");
+                let row = self
+                    .sets
+                    .get_mut(&set)
+                    .expect("an SA of a set that is open");
                 use_only(row, |sealing| sealing.spi == outbound);
             }
             Change::RemoveInbound { inbound, .. } => {
@@ -158,7 +211,10 @@ impl DataPlane {
             }
             Change::RemoveOutbound { set, outbound } => self.remove_outbound(set, outbound),
             Change::OpenSession(spec) => {
-                assert!(self.sets.contains_key(&spec.set), "a session of a set that is not open");
+                assert!(
+                    self.sets.contains_key(&spec.set),
+                    "a session of a set that is not open"
+                );
                 self.sessions.insert(spec.row, spec);
             }
             Change::CloseSession(row) => {
@@ -225,7 +281,10 @@ impl DataPlane {
     fn read(&mut self, set: SetId, datagram: &[u8]) -> Option<Option<Arrived>> {
         let (udp, message) = datagram.split_first_chunk::<UDP_HEADER>()?;
         let port = |at: usize| u16::from_be_bytes([udp[at], udp[at + 1]]);
-        let ports = InnerPorts { local: port(2), remote: port(0) };
+        let ports = InnerPorts {
+            local: port(2),
+            remote: port(0),
+        };
         let header = Header::parse(message).ok()?;
         if header.is_control() {
             let message = message.get(..header.total_len())?.to_vec();
@@ -262,7 +321,11 @@ impl DataPlane {
                 let port = path.local.port();
                 let marker: &[u8] = if port == IKE_PORT { &[] } else { &[0; 4] };
                 let bytes = [marker, bytes].concat();
-                Some(Packaged { client: v4(path.remote.ip())?, outer: Outer::Udp(port), bytes })
+                Some(Packaged {
+                    client: v4(path.remote.ip())?,
+                    outer: Outer::Udp(port),
+                    bytes,
+                })
             }
             Destination::L2tp { set, ports } => self.seal(set, ports, &[bytes]),
             Destination::Ppp(row) => {
@@ -284,7 +347,10 @@ impl DataPlane {
             self.drops.unknown += 1;
             return None;
         };
-        self.seal_frame(&session, &[&Protocol::IPV4.0.to_be_bytes()[..], packet].concat())
+        self.seal_frame(
+            &session,
+            &[&Protocol::IPV4.0.to_be_bytes()[..], packet].concat(),
+        )
     }
 
     fn seal_frame(&mut self, session: &SessionSpec, frame: &[u8]) -> Option<Packaged> {
@@ -301,13 +367,22 @@ impl DataPlane {
 
     fn seal(&mut self, set: SetId, ports: InnerPorts, parts: &[&[u8]]) -> Option<Packaged> {
         let row = self.sets.get_mut(&set);
-        let sealing = row.and_then(|row| Some((row.path, row.encapsulation, row.outbound.iter_mut().find(|sealing| sealing.in_use)?)));
+        let sealing = row.and_then(|row| {
+            Some((
+                row.path,
+                row.encapsulation,
+                row.outbound.iter_mut().find(|sealing| sealing.in_use)?,
+            ))
+        });
         let Some((path, encapsulation, sealing)) = sealing else {
             self.drops.mute += 1;
             return None;
         };
         let len = UDP_HEADER + parts.iter().map(|part| part.len()).sum::<usize>();
-        let (at, tail) = (sealing.sa.suite().payload_at(), sealing.sa.suite().max_tail());
+        let (at, tail) = (
+            sealing.sa.suite().payload_at(),
+            sealing.sa.suite().max_tail(),
+        );
         let mut bytes = vec![0; at];
         for field in [ports.local, ports.remote, u16::try_from(len).ok()?, 0] {
             bytes.extend(field.to_be_bytes());
@@ -321,7 +396,11 @@ impl DataPlane {
             Encapsulation::EspInUdp => Outer::Udp(FLOATED_PORT),
             Encapsulation::Clear => return None,
         };
-        Some(Packaged { client: v4(path.remote.ip())?, outer, bytes })
+        Some(Packaged {
+            client: v4(path.remote.ip())?,
+            outer,
+            bytes,
+        })
     }
 }
 
@@ -338,7 +417,9 @@ const fn suite_of(suite: EspSuite) -> Suite {
     match suite {
         EspSuite::AesGcm(aes) => Suite::Gcm(cipher_of(aes)),
         EspSuite::AesCbc(aes, Integrity::HmacSha1_96) => Suite::Cbc(cipher_of(aes), Keyed::Sha1),
-        EspSuite::AesCbc(aes, Integrity::HmacSha2_256_128) => Suite::Cbc(cipher_of(aes), Keyed::Sha256),
+        EspSuite::AesCbc(aes, Integrity::HmacSha2_256_128) => {
+            Suite::Cbc(cipher_of(aes), Keyed::Sha256)
+        }
     }
 }
 

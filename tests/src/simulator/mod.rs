@@ -38,9 +38,17 @@ pub struct Conditions {
 
 impl Conditions {
     /// A network that does its work.
-    pub const GOOD: Self = Self { delay: Duration::from_millis(1)..Duration::from_millis(2), loss: 0, repetition: 0 };
+    pub const GOOD: Self = Self {
+        delay: Duration::from_millis(1)..Duration::from_millis(2),
+        loss: 0,
+        repetition: 0,
+    };
     /// One that loses a tenth, repeats a tenth and reorders nearly all.
-    pub const BAD: Self = Self { delay: Duration::from_millis(1)..Duration::from_millis(300), loss: 100, repetition: 100 };
+    pub const BAD: Self = Self {
+        delay: Duration::from_millis(1)..Duration::from_millis(300),
+        loss: 100,
+        repetition: 100,
+    };
 }
 
 /// When the gateway's machines are saved and restored.
@@ -120,10 +128,22 @@ impl Simulation {
     }
 
     /// Adds a client with an outer address of its own and lets it log in.
-    pub fn connect(&mut self, address: Ipv4Addr, profile: &Arc<Profile>, credentials: &Arc<Credentials>) {
+    pub fn connect(
+        &mut self,
+        address: Ipv4Addr,
+        profile: &Arc<Profile>,
+        credentials: &Arc<Credentials>,
+    ) {
         let mut client = Client::new(profile.clone(), credentials.clone(), address, GATEWAY);
         client.connect(client_time(self.now), &mut self.rng);
-        self.members.insert(address, Member { client, events: Vec::new(), received: Vec::new() });
+        self.members.insert(
+            address,
+            Member {
+                client,
+                events: Vec::new(),
+                received: Vec::new(),
+            },
+        );
         self.collect(address);
     }
 
@@ -153,7 +173,11 @@ impl Simulation {
     }
 
     /// Lets a client do something, then sends what it wants to send.
-    pub fn act(&mut self, address: Ipv4Addr, act: impl FnOnce(&mut Client, client::Time, &mut ChaCha20Rng)) {
+    pub fn act(
+        &mut self,
+        address: Ipv4Addr,
+        act: impl FnOnce(&mut Client, client::Time, &mut ChaCha20Rng),
+    ) {
         if let Some(member) = self.members.get_mut(&address) {
             act(&mut member.client, client_time(self.now), &mut self.rng);
         }
@@ -166,9 +190,16 @@ impl Simulation {
             return;
         };
         let mut bytes = vec![0; packet.len() + 128];
-        if let (Some(outer), Ok(len)) = (member.client.outer(), member.client.seal_inner(packet, &mut bytes)) {
+        if let (Some(outer), Ok(len)) = (
+            member.client.outer(),
+            member.client.seal_inner(packet, &mut bytes),
+        ) {
             bytes.truncate(len);
-            self.fly(Flight::ToGateway(Packaged { client: address, outer, bytes }));
+            self.fly(Flight::ToGateway(Packaged {
+                client: address,
+                outer,
+                bytes,
+            }));
         }
     }
 
@@ -198,9 +229,15 @@ impl Simulation {
 
     fn next_time(&self) -> Option<Time> {
         let flight = self.flights.keys().next().map(|(at, _)| *at);
-        let clients = self.members.values().filter_map(|member| member.client.poll_timeout());
+        let clients = self
+            .members
+            .values()
+            .filter_map(|member| member.client.poll_timeout());
         let clients = clients.min().map(|at| Time::from_micros(at.as_micros()));
-        [flight, clients, self.gateway.poll_timeout()].into_iter().flatten().min()
+        [flight, clients, self.gateway.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does everything that is due at `at`.
@@ -221,7 +258,12 @@ impl Simulation {
         }
         let now = client_time(self.now);
         let due = |member: &Member| member.client.poll_timeout().is_some_and(|at| at <= now);
-        let due: Vec<_> = self.members.iter().filter(|(_, member)| due(member)).map(|(address, _)| *address).collect();
+        let due: Vec<_> = self
+            .members
+            .iter()
+            .filter(|(_, member)| due(member))
+            .map(|(address, _)| *address)
+            .collect();
         for address in due {
             self.act(address, Client::handle_timeout);
         }
@@ -250,10 +292,18 @@ impl Simulation {
             return;
         };
         let inner = match packaged.outer {
-            client::Outer::Udp(port) => member.client.handle_udp(now, port, &mut packaged.bytes, &mut self.rng),
-            client::Outer::Esp => member.client.handle_esp(now, &mut packaged.bytes, &mut self.rng),
+            client::Outer::Udp(port) => {
+                member
+                    .client
+                    .handle_udp(now, port, &mut packaged.bytes, &mut self.rng)
+            }
+            client::Outer::Esp => member
+                .client
+                .handle_esp(now, &mut packaged.bytes, &mut self.rng),
         };
-        member.received.extend(inner.map(|range| packaged.bytes[range].to_vec()));
+        member
+            .received
+            .extend(inner.map(|range| packaged.bytes[range].to_vec()));
         self.collect(packaged.client);
     }
 
@@ -281,7 +331,11 @@ impl Simulation {
         let mut flights = Vec::new();
         if let Some(member) = self.members.get_mut(&address) {
             while let Some(client::Datagram { outer, bytes }) = member.client.poll_transmit() {
-                flights.push(Flight::ToGateway(Packaged { client: address, outer, bytes }));
+                flights.push(Flight::ToGateway(Packaged {
+                    client: address,
+                    outer,
+                    bytes,
+                }));
             }
             while let Some(event) = member.client.poll_event() {
                 member.events.push(event);
@@ -292,16 +346,23 @@ impl Simulation {
 
     /// Puts a datagram on its way, perhaps twice, perhaps not at all.
     fn fly(&mut self, flight: Flight) {
-        let copies = if self.chance(self.conditions.repetition) { 2 } else { 1 };
+        let copies = if self.chance(self.conditions.repetition) {
+            2
+        } else {
+            1
+        };
         for _ in 0..copies {
             if self.chance(self.conditions.loss) {
                 continue;
             }
             let Range { start, end } = self.conditions.delay;
-            let spread = u32::try_from((end - start).as_micros()).unwrap_or(u32::MAX).max(1);
+            let spread = u32::try_from((end - start).as_micros())
+                .unwrap_or(u32::MAX)
+                .max(1);
             let delay = start + Duration::from_micros(u64::from(self.rng.next_u32() % spread));
             self.flown += 1;
-            self.flights.insert((self.now + delay, self.flown), flight.clone());
+            self.flights
+                .insert((self.now + delay, self.flown), flight.clone());
         }
     }
 
@@ -315,7 +376,8 @@ impl Simulation {
             return;
         };
         if self.rng.next_u32().is_multiple_of(steps) {
-            let saved = postcard::to_allocvec(&self.gateway).expect("the gateway's state is plain data");
+            let saved =
+                postcard::to_allocvec(&self.gateway).expect("the gateway's state is plain data");
             self.gateway = postcard::from_bytes(&saved).expect("what was saved reads back");
         }
     }
