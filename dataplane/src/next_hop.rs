@@ -13,7 +13,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::error::Error;
 use std::net::IpAddr;
+use std::time::Duration;
 use std::{fmt, io};
+
+use tokio::time::{Instant, timeout_at};
 
 use crate::api::Device;
 
@@ -71,7 +74,14 @@ impl Error for NextHopError {}
 pub struct NextHops {
     kernel: Kernel,
     table: Table,
+    /// When all destinations are asked about next, if they are to be.
+    recheck: Option<Instant>,
+    rechecked: Option<Instant>,
 }
+
+/// Routes may change hundreds of times a second, and each change may concern any destination: all are asked about at once, but at
+/// most once in this time.
+const RECHECK_PAUSE: Duration = Duration::from_secs(1);
 
 impl NextHops {
     /// Watches `device` for up to `limit` destinations. Must be called within a runtime, whose tasks then carry the netlink connection.
@@ -82,6 +92,8 @@ impl NextHops {
         Ok(Self {
             kernel: Kernel::new(device.index)?,
             table: Table::new(device.mtu, limit),
+            recheck: None,
+            rechecked: None,
         })
     }
 
@@ -114,24 +126,45 @@ impl NextHops {
     pub async fn changed(&mut self) -> Option<Update> {
         loop {
             while let Some(event) = self.kernel.pending_event() {
-                self.table.absorb(&event);
+                self.absorb(&event);
             }
             if let Some(update) = self.table.updates.pop_front() {
                 return Some(update);
+            }
+            if self.recheck.is_some_and(|due| due <= Instant::now()) {
+                (self.recheck, self.rechecked) = (None, Some(Instant::now()));
+                self.table.doubt_all();
             }
             if let Some(destination) = self.table.stale.first().copied() {
                 if let Err(error) = self.refresh(destination).await {
                     tracing::debug!(%destination, %error, "no next hop");
                 }
-                continue;
-            }
-            if let Some(orphan) = self.table.orphans.first().copied() {
+            } else if let Some(orphan) = self.table.orphans.first().copied() {
                 self.kernel.release(orphan).await;
                 self.table.orphans.remove(&orphan);
-                continue;
+            } else if let Some(event) = self.event_or_recheck().await? {
+                self.absorb(&event);
             }
-            let event = self.kernel.event().await?;
-            self.table.absorb(&event);
+        }
+    }
+
+    /// The next event, or `None` when it is time to ask about all; the outer `None` is the connection's end.
+    async fn event_or_recheck(&mut self) -> Option<Option<Event>> {
+        match self.recheck {
+            Some(due) => timeout_at(due, self.kernel.event())
+                .await
+                .map_or(Some(None), |event| event.map(Some)),
+            None => self.kernel.event().await.map(Some),
+        }
+    }
+
+    fn absorb(&mut self, event: &Event) {
+        if self.table.absorb(event) == Doubt::All && self.recheck.is_none() {
+            let now = Instant::now();
+            self.recheck = Some(
+                self.rechecked
+                    .map_or(now, |last| now.max(last + RECHECK_PAUSE)),
+            );
         }
     }
 
@@ -174,6 +207,13 @@ struct Watched {
 struct Neighbour {
     mac: Option<[u8; 6]>,
     users: usize,
+}
+
+/// Whether the kernel's answers may be out of date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    None,
+    All,
 }
 
 /// The bookkeeping: bounded by the number of destinations, without any waiting.
@@ -254,8 +294,8 @@ impl Table {
         }
     }
 
-    /// Takes in what the kernel announces.
-    fn absorb(&mut self, event: &Event) {
+    /// Takes in what the kernel announces; returns which answers may be out of date now.
+    fn absorb(&mut self, event: &Event) -> Doubt {
         match event {
             Event::Neighbour(address, mac) => self.learn(*address, *mac),
             Event::NeighbourGone(address) => {
@@ -269,10 +309,15 @@ impl Table {
             }
             Event::DeviceMtu(mtu) => {
                 self.device_mtu = *mtu;
-                self.stale.extend(self.watched.keys());
+                return Doubt::All;
             }
-            Event::AskAgain => self.stale.extend(self.watched.keys()),
+            Event::AskAgain => return Doubt::All,
         }
+        Doubt::None
+    }
+
+    fn doubt_all(&mut self) {
+        self.stale.extend(self.watched.keys());
     }
 
     fn learn(&mut self, address: IpAddr, mac: Option<[u8; 6]>) {
@@ -402,7 +447,8 @@ mod tests {
     fn nothing_is_told_of_what_stays_the_same() {
         let mut table = watching(&[1], 254);
         table.absorb(&Event::Neighbour(ip(254), Some(MAC)));
-        table.absorb(&Event::AskAgain);
+        assert_eq!(table.absorb(&Event::AskAgain), Doubt::All);
+        table.doubt_all();
         assert_eq!(table.stale.len(), 1);
         table.set(ip(1), via(254), Some(MAC));
         assert!(table.updates.is_empty() && table.stale.is_empty());
