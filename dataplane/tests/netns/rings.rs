@@ -9,9 +9,10 @@ use culvert_dataplane::frame::{BATCH, FramePool, Frames};
 use culvert_dataplane::port::xdp::{Bound, XdpPort, bind};
 use culvert_dataplane::port::{Port, PortStatistics};
 use culvert_dataplane::ring::{BindError, Endpoint, Mode};
-use culvert_dataplane::xdp::{Attachment, Side, Verdicts, XdpError};
+use culvert_dataplane::xdp::{Attachment, Side, Steering, Verdicts, XdpError};
 use culvert_wire::classify::Verdict;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use crate::harness::{Pair, can_run};
 use crate::steer::{
@@ -285,6 +286,48 @@ fn udp_checksum(packet: &[u8]) -> u16 {
         + len;
     let folded = (sum & 0xFFFF) + (sum >> 16);
     !u16::try_from((folded & 0xFFFF) + (folded >> 16)).unwrap()
+}
+
+/// Runs `work` on a thread of the gateway's that has no other capabilities than these.
+fn with_capabilities<T: Send>(
+    pair: &Pair,
+    left: CapabilitySet,
+    work: impl FnOnce() -> T + Send,
+) -> T {
+    pair.gateway.enter(|| {
+        let sets = CapabilitySets {
+            effective: left,
+            permitted: left,
+            inheritable: CapabilitySet::empty(),
+        };
+        set_capabilities(None, sets).unwrap();
+        work()
+    })
+}
+
+#[test]
+fn a_worker_binds_with_cap_net_raw_alone() {
+    if !can_run("a_worker_binds_with_cap_net_raw_alone") {
+        return;
+    }
+    let pair = Pair::new(1, 1_500);
+    let (steering, _) = pair.gateway.enter(steer);
+    let none = with_capabilities(&pair, CapabilitySet::empty(), || {
+        let at = Endpoint {
+            device: "gateway0",
+            queue: 0,
+        };
+        bind(CoreId(0), FRAMES, [at]).map(|_| ()).unwrap_err()
+    });
+    assert!(matches!(none, BindError::NoPrivilege), "{none:?}");
+    let mut workers = [with_capabilities(&pair, CapabilitySet::NET_RAW, || {
+        open(&steering, 0)
+    })];
+    assert_eq!(while_echoing(&pair, &mut workers, || ping([64, 1_000])), 2);
+    let refused = with_capabilities(&pair, CapabilitySet::NET_RAW, || {
+        Steering::load().unwrap_err()
+    });
+    assert!(matches!(refused, XdpError::NoPrivilege), "{refused:?}");
 }
 
 #[test]
