@@ -548,3 +548,75 @@ fn what_the_core_link_does_not_carry_is_cut_or_refused() {
     assert!(gateway.outer.take().is_some());
     gateway.assert_accounted();
 }
+
+/// THREATS E12: trailers of every kind give the right packet or a counted drop, never a wrong one.
+#[test]
+fn trailers_of_every_kind_are_bounded() {
+    let (mut gateway, client) = native();
+    let payload = inner(INNER, HOST);
+    let padded = |pad: usize, claimed: u8, next_header: u8| {
+        let mut plaintext = payload.clone();
+        plaintext.resize(payload.len() + pad, 0xEE);
+        plaintext.extend([claimed, next_header]);
+        plaintext
+    };
+    // Padding that counts, does not, is as long as can be, and more of it than alignment needs.
+    for (sequence, pad) in (1..).zip([0_u8, 1, 3, 4, 254, 255]) {
+        let sent = gateway.up(&[sealed_raw(
+            &client,
+            sequence,
+            &padded(usize::from(pad), pad, 17),
+        )]);
+        assert_eq!(sent.len(), 1, "{pad}: {:?}", gateway.drops());
+        assert_eq!(packet_of(&sent[0]).payload(), [9; 40]);
+    }
+    let drops = [
+        // A pad length one more than there is, and one that leaves nothing.
+        (vec![0, 0, 3, 17], Reason::BadPadding),
+        (vec![1, 2, 2, 17], Reason::InnerUdpMalformed),
+        (vec![0, 17], Reason::InnerUdpMalformed),
+        (vec![17], Reason::BadPadding),
+        (vec![], Reason::BadPadding),
+        (vec![0, 59], Reason::Dummy),
+    ];
+    for (sequence, (plaintext, reason)) in (100..).zip(drops) {
+        let before = gateway.dropped(reason);
+        assert_eq!(
+            gateway
+                .up(&[sealed_raw(&client, sequence, &plaintext)])
+                .len(),
+            0
+        );
+        assert_eq!(
+            gateway.dropped(reason),
+            before + 1,
+            "{plaintext:?} {:?}",
+            gateway.drops()
+        );
+    }
+    gateway.assert_accounted();
+}
+
+/// THREATS L5: a tunnel that exists inside an SA is not reached in the clear, also where clear L2TP is allowed.
+#[test]
+fn a_sealed_sets_session_is_not_reached_in_the_clear() {
+    let mut config = config();
+    config.clear_l2tp = vec![SERVER.into()];
+    let mut gateway = Gateway::with(&config, 1);
+    let mut client = Client::new(Suite::AesGcm128, Encapsulation::EspInUdp);
+    client.remote.set_port(1_701);
+    client.install(&mut gateway);
+    let packet = inner(INNER, HOST);
+    assert_eq!(gateway.up(&[from_client(Protocol::UDP, &packet)]).len(), 0);
+    assert_eq!(gateway.drops(), [(Reason::ClearUnknown.name(), 1)]);
+    // What tunnels without ESP is not even looked at (THREATS L5: GRE, IP in IP).
+    for protocol in [4, 41, 47, 115] {
+        assert_eq!(
+            gateway
+                .up(&[from_client(Protocol(protocol), &packet)])
+                .len(),
+            0
+        );
+    }
+    assert_eq!(gateway.dropped(Reason::NotOurs), 4);
+}
