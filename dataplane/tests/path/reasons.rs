@@ -620,3 +620,69 @@ fn a_sealed_sets_session_is_not_reached_in_the_clear() {
     }
     assert_eq!(gateway.dropped(Reason::NotOurs), 4);
 }
+
+/// RFC 2661 §3.1 and RFC 1661 §6: the inner packet is found behind every header that is allowed, also when each differs from the last.
+#[test]
+fn every_legal_header_leads_to_the_same_packet() {
+    let (mut gateway, client) = native();
+    let packet = ip(INNER, HOST, Protocol(253), &[9; 40]);
+    let mut sequence = 0;
+    for bits in 0..16_u16 {
+        for ppp in [
+            &[0xFF, 0x03, 0x00, 0x21][..],
+            &[0xFF, 0x03, 0x21],
+            &[0x00, 0x21],
+            &[0x21],
+        ] {
+            for pad in [0, 1, 7, 300] {
+                sequence += 1;
+                let message = l2tp(bits, pad, &[ppp, &packet].concat());
+                let frame = sealed(
+                    &client,
+                    sequence,
+                    &udp(1_701, 1_701, &message),
+                    Protocol::UDP,
+                );
+                let sent = gateway.up(&[frame]);
+                assert_eq!(
+                    sent.len(),
+                    1,
+                    "{bits:04b} {ppp:02x?} {pad} {:?}",
+                    gateway.drops()
+                );
+                assert_eq!(packet_of(&sent[0]).payload(), [9; 40]);
+                assert_eq!((packet_of(&sent[0]).total_len(), sent[0].len()), (60, 74));
+            }
+        }
+    }
+    gateway.assert_accounted();
+}
+
+/// An L2TP data message with length, sequence, offset and priority as the four bits say, and bytes behind what the length counts.
+fn l2tp(bits: u16, pad: u16, payload: &[u8]) -> Vec<u8> {
+    let has = |bit: u16| bits & (1 << bit) != 0;
+    let flags = [(0, 0x4000), (1, 0x0800), (2, 0x0200), (3, 0x0100)];
+    let flags: u16 = flags
+        .iter()
+        .filter(|(bit, _)| has(*bit))
+        .map(|(_, flag)| flag)
+        .sum();
+    let mut message = (flags | 2).to_be_bytes().to_vec();
+    if has(0) {
+        let header = 8 + if has(1) { 4 } else { 0 } + if has(2) { 2 + pad } else { 0 };
+        message.extend((header + payload.len() as u16).to_be_bytes());
+    }
+    message.extend([0x11, 0x11, 0x22, 0x22]);
+    if has(1) {
+        message.extend([0, 5, 0, 0]);
+    }
+    if has(2) {
+        message.extend(pad.to_be_bytes());
+        message.extend(vec![0xEE; usize::from(pad)]);
+    }
+    message.extend(payload);
+    if has(0) {
+        message.extend([0xDD; 3]);
+    }
+    message
+}

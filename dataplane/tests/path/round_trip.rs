@@ -463,3 +463,15 @@ fn controls_own_packets_go_the_same_way() {
     );
     pair.assert_accounted();
 }
+
+/// A segment size is clamped to what a path takes, not to nothing, while the set has no SA to answer with.
+#[test]
+fn a_set_that_cannot_answer_yet_clamps_nothing() {
+    let mut pair = Pair::new(Client::new(Suite::AesGcm128, Encapsulation::Esp));
+    let sealed = pair.theirs.down(&[from_core(&syn(INNER, HOST))]);
+    let (set, spi) = (pair.client.set, pair.client.outbound);
+    pair.ours.command(Command::RemoveOutbound { set, spi });
+    let sent = pair.ours.up(&[pair.turned(&sealed[0])]);
+    // The other end clamped it to its own path: 1,400 less headers.
+    assert_eq!(tcp::announced_mss(&sent[0][34..]), Some(1_360));
+}
