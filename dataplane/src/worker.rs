@@ -265,7 +265,7 @@ impl<P: Port> Worker<P> {
             l2tp_encap(down, rows);
             esp_seal(down, rows);
             self.end_all(|worker| &mut worker.down, Direction::Down);
-            let Some(mut packet) = self.oversize.pop() else {
+            let Some(mut packet) = self.oversize.pop_at(0) else {
                 return;
             };
             self.cut_inner(&mut packet);
