@@ -28,14 +28,15 @@ const FIRST_SPI: u32 = 256;
 /// Where the inner IP header most likely stands in a first packet: after UDP, L2TP with length field, and PPP uncompressed.
 const FIRST_PLACE: u8 = 8 + 8 + 4;
 
-/// Carries out a command other than `Transmit` and `Inventory`; keys that it displaces go to `retired`.
+/// Carries out a command other than `Transmit` and `Inventory`; keys that it displaces go to `retired`, and new ones stay in `keys` if it
+/// is refused.
 ///
 /// # Errors
 /// A [`Refusal`]; then nothing is changed.
 pub fn apply(
     command: &Command,
     next_hop: Option<MacAddress>,
-    keys: Option<Keys>,
+    keys: &mut Option<Keys>,
     rows: &mut Rows,
     retired: &mut Retired,
 ) -> Result<(), Refusal> {
@@ -108,7 +109,7 @@ fn close_set(id: SetId, rows: &mut Rows, retired: &mut Retired) -> Result<(), Re
 
 fn add_inbound(
     spec: &InboundSpec,
-    keys: Option<Keys>,
+    keys: &mut Option<Keys>,
     rows: &mut Rows,
     retired: &mut Retired,
 ) -> Result<(), Refusal> {
@@ -120,9 +121,9 @@ fn add_inbound(
     if spec.spi.0 < FIRST_SPI || !is_legal {
         return Err(Refusal::Invalid);
     }
-    let Some(Keys::Inbound(context)) = keys else {
+    if !matches!(keys, Some(Keys::Inbound(_))) {
         return Err(Refusal::Invalid);
-    };
+    }
     let is_taken = rows
         .sas
         .inbound(row)
@@ -136,6 +137,9 @@ fn add_inbound(
     }
     let has_twin = rows.sas.outbound(row).is_some();
     begin_window(spec, has_twin, rows)?;
+    let Some(Keys::Inbound(context)) = keys.take() else {
+        return Err(Refusal::Invalid);
+    };
     let sa = InboundSa {
         spi: spec.spi,
         set: spec.set,
@@ -179,7 +183,7 @@ fn begin_window(spec: &InboundSpec, has_twin: bool, rows: &mut Rows) -> Result<(
 
 fn add_outbound(
     spec: &OutboundSpec,
-    keys: Option<Keys>,
+    keys: &mut Option<Keys>,
     rows: &mut Rows,
     retired: &mut Retired,
 ) -> Result<(), Refusal> {
@@ -190,9 +194,9 @@ fn add_outbound(
         .filter(|sa| sa.set == spec.set)
         .ok_or(Refusal::Absent)?;
     let is_used = twin.is_used;
-    let Some(Keys::Outbound(context)) = keys else {
+    if !matches!(keys, Some(Keys::Outbound(_))) {
         return Err(Refusal::Invalid);
-    };
+    }
     if spec.spi.0 < FIRST_SPI {
         return Err(Refusal::Invalid);
     }
@@ -204,6 +208,9 @@ fn add_outbound(
         return Err(Refusal::Exhausted);
     }
     begin_numbers(spec, rows)?;
+    let Some(Keys::Outbound(context)) = keys.take() else {
+        return Err(Refusal::Invalid);
+    };
     let set = rows.sets.find_mut(spec.set).ok_or(Refusal::Absent)?;
     set.installed += 1;
     let sa = OutboundSa {

@@ -10,6 +10,8 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
+use culvert_wire::eth::{self, MacAddress};
+use culvert_wire::ipv4::Ecn;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::api::{Answer, Command, CoreId, DataplaneConfig, Refusal, Ticket};
@@ -336,7 +338,7 @@ impl<P: Port> Worker<P> {
             Verdict::Forward if packet.layer == Layer::Ethernet => self.send(packet, direction),
             Verdict::Forward | Verdict::Split => self.drop(packet, Reason::Absent),
             Verdict::Answer => {
-                packet.ecn = culvert_wire::ipv4::Ecn::NotCapable;
+                packet.ecn = Ecn::NotCapable;
                 // The sealed request is not needed any more; the answer will be written to another frame.
                 if let Some(received) = packet.out.take() {
                     self.rows.pool.give(received);
@@ -477,7 +479,7 @@ impl<P: Port> Worker<P> {
                 next_hop,
                 keys,
             } => {
-                let (ticket, next_hop, keys) = (*ticket, *next_hop, keys.take());
+                let (ticket, next_hop) = (*ticket, *next_hop);
                 let result = self.command(command, next_hop, keys, &mut retired);
                 Some(Report::Answer(answer(ticket, result)))
             }
@@ -517,8 +519,8 @@ impl<P: Port> Worker<P> {
     fn command(
         &mut self,
         command: &Command,
-        next_hop: Option<culvert_wire::eth::MacAddress>,
-        keys: Option<Keys>,
+        next_hop: Option<MacAddress>,
+        keys: &mut Option<Keys>,
         retired: &mut Retired,
     ) -> Result<(), Refusal> {
         match command {
@@ -625,7 +627,7 @@ impl<P: Port> Worker<P> {
     }
 }
 
-const ETHERNET_LEN: usize = culvert_wire::eth::HEADER_LEN;
+const ETHERNET_LEN: usize = eth::HEADER_LEN;
 
 /// Which port a packet goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
