@@ -9,6 +9,8 @@
 
 use std::os::fd::BorrowedFd;
 
+use serde::{Deserialize, Serialize};
+
 use crate::frame::{FramePool, Frames};
 
 pub mod memory;
@@ -33,6 +35,11 @@ pub trait Port {
     /// Frames that rings and kernel hold: to be filled, received but not taken, and to be sent.
     fn held(&self) -> usize;
 
+    /// Frames handed over for sending that have not come back yet.
+    ///
+    /// As long as there are some, keep calling `transmit` and `wake`: in copy mode the kernel sends only when it is woken.
+    fn in_flight(&self) -> usize;
+
     /// Counters since the port was made.
     fn statistics(&self) -> PortStatistics;
 
@@ -41,7 +48,7 @@ pub trait Port {
 }
 
 /// Counters of a port, in packets unless said otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortStatistics {
     /// Taken from the rx ring.
     pub received: u64,
@@ -49,11 +56,12 @@ pub struct PortStatistics {
     pub sent: u64,
     /// Come back from the completion ring.
     pub completed: u64,
-    /// Dropped by the kernel on receipt for a reason of its own, such as a packet longer than a chunk.
+    /// Dropped by the kernel on receipt, but for a full rx ring: the packet is longer than a frame, or in copy mode the fill ring was empty.
     pub rx_dropped: u64,
     /// Dropped by the kernel because the rx ring was full: the worker is too slow.
     pub rx_ring_full: u64,
-    /// Dropped by the kernel because the fill ring was empty: there are too few frames.
+    /// Times that the kernel found the fill ring empty: there are too few frames. In copy mode each is in `rx_dropped` too; in zero-copy
+    /// mode the device drops, and counts, by itself.
     pub fill_ring_empty: u64,
     /// Descriptors that the kernel or `ring` found wrong on receipt; always 0 unless something is broken.
     pub rx_invalid: u64,
@@ -63,4 +71,11 @@ pub struct PortStatistics {
     pub tx_ring_full: u64,
     /// Times that the kernel could not be woken: the device is down or gone.
     pub wake_failed: u64,
+}
+
+impl PortStatistics {
+    /// Packets that came to the socket and were not received.
+    pub const fn lost(&self) -> u64 {
+        self.rx_dropped + self.rx_ring_full
+    }
 }
