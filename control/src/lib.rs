@@ -8,3 +8,5 @@
 
 pub mod config;
 pub mod failure;
+pub mod logging;
+pub mod supervisor;

@@ -6,4 +6,6 @@
 //! ```
 
 pub mod api;
+pub mod confine;
 pub mod ipc;
+pub mod lifeline;
