@@ -7,5 +7,9 @@
 
 pub mod api;
 pub mod confine;
+pub mod frame;
 pub mod ipc;
 pub mod lifeline;
+pub mod mem;
+pub mod port;
+pub mod ring;

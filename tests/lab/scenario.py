@@ -120,29 +120,20 @@ def run(name, o, keep=True, server_ip="198.51.100.10", ext=None):
             for f in ("ikev1_decryption_table","ikev2_decryption_table","esp_sa","charon.log","pluto.log","xl2tpd.log","pppd.log","evidence.txt","xfrm.mon"):
                 if os.path.exists(f"{g.dir}/{f}"): shutil.copy(f"{g.dir}/{f}", f"{d}/{g.name}-{f}")
     return res
-def ext_server(cmd, ports):
-    """our own server: CMD run in netns srv (eth0 198.51.100.10/24 inet, eth1 10.99.0.1/24 LAN).
-    Ready at READY=1 on NOTIFY_SOCKET (sd_notify), or once the given UDP ports are bound."""
+def ext_server(cmd):
+    """our own server: CMD run in netns srv (eth0 198.51.100.10/24 inet, eth1 10.99.0.1/24 LAN); ready at READY=1 on NOTIFY_SOCKET"""
     def up(L):
         L.mkns("srv"); L.veth("srv","eth0","inet","198.51.100.10/24"); L.veth("srv","eth1","lan","10.99.0.1/24"); L.ex("srv","sysctl -qw net.ipv4.ip_forward=1")
-        n = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); n.bind(f"{L.run}/notify"); n.setblocking(False)
-        t = time.time(); p = L.spawn("srv", ["sh","-c","exec "+cmd], "ext.log", env=dict(LAB_RUN=L.run, NOTIFY_SOCKET=f"{L.run}/notify"))
-        while time.time() < t+20:
-            try:
-                if b"READY=1" in n.recv(4096): return
-            except BlockingIOError: pass
-            u = L.ex("srv","ss -Hlun")
-            if all(f":{q} " in u for q in ports): return
-            if p.poll() is not None: break
-            time.sleep(0.05)
-        raise RuntimeError("external server not ready: " + open(f"{L.run}/ext.log").read()[-500:])
+        n = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); n.bind(f"{L.run}/notify"); n.settimeout(20)
+        L.spawn("srv", ["sh","-c","exec "+cmd], "ext.log", env=dict(LAB_RUN=L.run, NOTIFY_SOCKET=f"{L.run}/notify"))
+        try:
+            while b"READY=1" not in n.recv(4096): pass
+        except TimeoutError: raise RuntimeError("external server not ready: " + open(f"{L.run}/ext.log").read()[-500:])
     return up
 if __name__ == "__main__":
     a = sys.argv[1:]; ext = None
-    if "--ext" in a:       # --ext 'CMD' [--ports 500,4500]
-        i = a.index("--ext"); cmd = a[i+1]; del a[i:i+2]; ports = [500,4500]
-        if "--ports" in a: i = a.index("--ports"); ports = [int(x) for x in a[i+1].split(",")]; del a[i:i+2]
-        ext = ext_server(cmd, ports); OUT = f"{LAB}/out-ext"
+    if "--ext" in a:       # --ext 'CMD'
+        i = a.index("--ext"); ext = ext_server(a[i+1]); del a[i:i+2]; OUT = f"{LAB}/out-ext"
         for o in S.values(): o["server"] = "ext"
     if a[:1] == ["list"]: print("\n".join(S)); sys.exit()
     names = list(S) if a == ["all"] else [n for x in a for n in S if re.fullmatch(x, n)]

@@ -1,2 +1,4 @@
 //! Harness of the end-to-end tests.
 #![forbid(unsafe_code)]
+
+pub mod pcap;

@@ -43,7 +43,7 @@ pub(super) fn check(source: &Source<'_>, file: &mut file::File) -> Result<Config
         pools: pools(source, &file.pool)?,
         users: source.beside(file.users.file.get_ref()),
         limits: limits(source, &file.limits)?,
-        process: process(&file.process),
+        process: process(source, &file.process),
         addresses,
         ppp,
     })
@@ -370,14 +370,14 @@ fn limits(source: &Source<'_>, limits: &file::Limits) -> Result<Limits, ConfigEr
     })
 }
 
-fn process(process: &file::Process) -> Process {
+fn process(source: &Source<'_>, process: &file::Process) -> Process {
     let seconds = process.unknown_session_seconds;
     Process {
         user: process.user.clone().unwrap_or_else(|| "nobody".to_owned()),
         status_socket: process
             .status_socket
-            .clone()
-            .unwrap_or_else(|| PathBuf::from(STATUS_SOCKET)),
+            .as_ref()
+            .map_or_else(|| PathBuf::from(STATUS_SOCKET), |path| source.beside(path)),
         unknown_session: Duration::from_secs(u64::from(seconds.unwrap_or(UNKNOWN_SESSION_SECONDS))),
     }
 }

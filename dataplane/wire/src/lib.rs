@@ -18,14 +18,18 @@ pub mod checksum;
 pub mod classify;
 pub mod esp;
 pub mod eth;
+mod fixed;
 pub mod icmp;
 pub mod id;
 pub mod ike;
 pub mod ipv4;
 pub mod ipv6;
 pub mod l2tp;
+pub mod malformed;
 pub mod ppp;
 pub mod reader;
+#[cfg(test)]
+mod sample;
 pub mod tcp;
 pub mod udp;
 pub mod writer;

@@ -2,3 +2,4 @@
 
 pub mod avp;
 pub mod header;
+pub mod message;
