@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod control;
 pub mod failure;
 pub mod logging;
 pub mod supervisor;

@@ -12,4 +12,5 @@ pub mod ipc;
 pub mod lifeline;
 pub mod mem;
 pub mod port;
+pub mod process;
 pub mod ring;

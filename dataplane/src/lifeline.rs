@@ -60,7 +60,7 @@ pub enum Report {
         /// Why, for people.
         text: String,
     },
-    /// A piece of its status, JSON text.
+    /// A piece of its status: the data plane's in postcard, control's as JSON text.
     Status {
         /// What it answers.
         question: u64,
@@ -133,7 +133,7 @@ impl Lifeline {
         }
     }
 
-    /// Answers `question` with `status`, JSON text, in pieces.
+    /// Answers `question` with `status`, in pieces.
     pub fn report_status(&mut self, question: u64, status: &[u8]) {
         let mut pieces = status.chunks(PIECE).peekable();
         loop {

@@ -68,10 +68,6 @@ pub(super) struct Child {
     generation: u64,
     life: Life,
     pause: Duration,
-    /// A pair of sockets to the other plane is wanted.
-    pub(super) wants_join: bool,
-    /// When it was last given a pair.
-    pub(super) joined_at: Option<Instant>,
 }
 
 enum Life {
@@ -123,8 +119,6 @@ impl Child {
             generation: 0,
             life: Life::Down { due: None },
             pause: FIRST_PAUSE,
-            wants_join: false,
-            joined_at: None,
         }
     }
 
@@ -196,8 +190,6 @@ impl Child {
 
     /// Hands it its ends of the sockets between the planes.
     pub(super) fn connect(&mut self, ends: Vec<OwnedFd>) {
-        self.wants_join = false;
-        self.joined_at = Some(Instant::now());
         self.order(&Order::Connect, ends);
     }
 
@@ -289,11 +281,11 @@ impl Child {
         }
     }
 
-    /// The status it told since it was last asked; an empty one if it is down.
+    /// The status it told since it was last asked; empty if it is down.
     pub(super) fn status(&self) -> Option<&[u8]> {
         match &self.life {
             Life::Up(up) => up.status.whole.as_deref(),
-            Life::Down { .. } => Some(b"null"),
+            Life::Down { .. } => Some(&[]),
         }
     }
 

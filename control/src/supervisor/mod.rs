@@ -61,7 +61,7 @@ impl Plane {
 /// How often children are asked whether they are alive.
 const PING_EVERY: Duration = Duration::from_millis(500);
 /// Silence after which a child is taken for hung and killed.
-const HUNG_AFTER: Duration = Duration::from_secs(10);
+const HUNG_AFTER: Duration = Duration::from_secs(5);
 /// How long control may take to tell peers good-bye.
 const CONTROL_STOPS_WITHIN: Duration = Duration::from_secs(3);
 /// How long the data plane may take to send what it holds.
@@ -87,6 +87,7 @@ pub async fn run(plan: Plan) -> Result<(), Failure> {
         queries,
         notifier: Notifier::new(),
         is_serving: false,
+        wants_join: false,
     };
     supervisor.dataplane.start()?;
     supervisor.control.start()?;
@@ -118,6 +119,8 @@ struct Supervisor {
     queries: Queries,
     notifier: Notifier,
     is_serving: bool,
+    /// New sockets between the planes are wanted.
+    wants_join: bool,
 }
 
 impl Supervisor {
@@ -182,7 +185,8 @@ impl Supervisor {
             }
             Report::Disconnected => {
                 warn!(plane = plane.name(), "lost the other plane");
-                self.join_if_both_live()?;
+                // Not at once, so that two who do not understand each other do not keep us busy.
+                self.wants_join = true;
             }
             Report::Failed { blame, text } => {
                 error!(plane = plane.name(), %text, "cannot begin");
@@ -260,7 +264,8 @@ impl Supervisor {
                 error!(plane = child.plane().name(), %error, ?pause, "cannot be started");
             }
         }
-        self.join_if_both_live()
+        self.wants_join = true;
+        self.join_if_wanted()
     }
 
     fn ask(&mut self) {
@@ -268,26 +273,9 @@ impl Supervisor {
         self.control.ask_status();
     }
 
-    /// Joins the planes at most once between two starts of either, or again at the next tick.
-    fn join_if_both_live(&mut self) -> Result<(), Failure> {
-        if self.dataplane.is_up() && self.control.is_up() {
-            self.dataplane.wants_join = true;
-            self.control.wants_join = true;
-            if self
-                .dataplane
-                .joined_at
-                .max(self.control.joined_at)
-                .is_none_or(|at| at.elapsed() >= PING_EVERY)
-            {
-                return self.join();
-            }
-        }
-        Ok(())
-    }
-
     fn join_if_wanted(&mut self) -> Result<(), Failure> {
-        if self.dataplane.wants_join && self.control.wants_join {
-            return self.join_if_both_live();
+        if self.wants_join && self.dataplane.is_up() && self.control.is_up() {
+            return self.join();
         }
         Ok(())
     }
@@ -296,6 +284,7 @@ impl Supervisor {
     fn join(&mut self) -> Result<(), Failure> {
         let (commands_near, commands_far) = culvert_dataplane::ipc::pair()?;
         let (punts_near, punts_far) = culvert_dataplane::ipc::pair()?;
+        self.wants_join = false;
         self.dataplane.connect(vec![commands_near, punts_near]);
         self.control.connect(vec![commands_far, punts_far]);
         Ok(())

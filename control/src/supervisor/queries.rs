@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use culvert_dataplane::process;
 use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Instant;
@@ -95,17 +96,17 @@ impl Queries {
     }
 
     fn text(&self, dataplane: &Child, control: &Child) -> Vec<u8> {
-        let of = |child: &Child| {
-            let told = child
-                .status()
-                .and_then(|text| serde_json::from_slice::<Value>(text).ok());
-            serde_json::json!({ "process": child.condition(), "status": told })
-        };
+        let packets = dataplane
+            .status()
+            .and_then(|told| postcard::from_bytes::<process::Status>(told).ok());
+        let sessions = control
+            .status()
+            .and_then(|told| serde_json::from_slice::<Value>(told).ok());
         let whole = serde_json::json!({
             "version": env!("CARGO_PKG_VERSION"),
             "supervisor": { "pid": std::process::id(), "uptime_seconds": self.started.elapsed().as_secs() },
-            "dataplane": of(dataplane),
-            "control": of(control),
+            "dataplane": { "process": dataplane.condition(), "status": packets },
+            "control": { "process": control.condition(), "status": sessions },
         });
         whole.to_string().into_bytes()
     }
