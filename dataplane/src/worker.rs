@@ -1,0 +1,657 @@
+//! A worker: one core's loop over its two ports, its rows and its queues.
+//!
+//! ```text
+//! turn   orders ─► up ─► down ─► what stages made ─► reports ─► wake the kernel
+//! run    turns while there is work; after some idle ones, sleeps in poll until a port or the link has something
+//! ```
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+use arrayvec::ArrayVec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::api::{
+    Answer, Command, CoreId, DataplaneConfig, Event, Held, Refusal, SessionRow, SetId, Ticket,
+};
+use crate::batch::{Batch, Layer, Packet};
+use crate::frame::{BATCH, FramePool, Frames};
+use crate::link::{Keys, Near, Order, Reply, Report, Retired, Snapshot};
+use crate::mem::continuity::Continuity;
+use crate::moment::Moment;
+use crate::order;
+use crate::port::Port;
+use crate::stage::classify::{outer, transport};
+use crate::stage::esp_open::esp_open;
+use crate::stage::esp_seal::esp_seal;
+use crate::stage::fragment::{cut, cut_outer};
+use crate::stage::l2tp_decap::l2tp_decap;
+use crate::stage::l2tp_encap::l2tp_encap;
+use crate::stage::ppp_decap::ppp_decap;
+use crate::stage::ppp_encap::ppp_encap;
+use crate::stage::reassemble::reassemble;
+use crate::stage::to_network::to_network;
+use crate::stage::to_session::{fit, to_session};
+use crate::table::sa::SaRow;
+use crate::table::{Notice, Rows};
+use crate::verdict::{Origin, PuntKind, Reason, Verdict};
+
+/// Orders carried out in one turn.
+const ORDERS: usize = 64;
+/// Turns without work before the worker sleeps.
+const PATIENCE: u32 = 64;
+/// The longest sleep: what waits for time only, such as fragments, is looked at that often.
+const NAP: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
+/// Rows looked at in one turn for an inventory.
+const INVENTORY_STEP: u32 = 64;
+
+/// The shards that core `core` of `workers` owns, out of `shards`: every `workers`-th.
+pub fn shards(shards: u16, core: CoreId, workers: usize) -> impl Iterator<Item = u16> {
+    (u16::from(core.0)..shards).step_by(workers.max(1))
+}
+
+/// One core.
+#[derive(Debug)]
+pub struct Worker<P> {
+    outer: P,
+    core: P,
+    rows: Rows,
+    near: Near,
+    received: Frames,
+    up: Batch,
+    down: Batch,
+    /// Packets that wait to be cut.
+    oversize: ArrayVec<Packet, BATCH>,
+    pieces: Batch,
+    to_outer: Outbox,
+    to_core: Outbox,
+    inventory: Option<Inventory>,
+}
+
+/// Frames on their way to a port.
+#[derive(Debug)]
+struct Outbox {
+    frames: Frames,
+    origins: ArrayVec<Origin, BATCH>,
+}
+
+/// How far an inventory has come.
+#[derive(Clone, Copy, Debug)]
+enum Inventory {
+    Sets(u32),
+    Sessions(u32),
+    Inbound(u32),
+    End,
+}
+
+impl<P: Port> Worker<P> {
+    /// A worker for the two ports, with empty rows for the shards that `continuity` holds of it.
+    ///
+    /// `pool` is the one whose frames both ports use. `shards` are those of this core: see [`shards`].
+    pub fn new(
+        config: &DataplaneConfig,
+        ports: (P, P),
+        pool: FramePool,
+        shards: impl Iterator<Item = u16>,
+        continuity: Continuity,
+        near: Near,
+    ) -> Self {
+        let (outer, core) = ports;
+        Self {
+            outer,
+            core,
+            rows: Rows::new(config, shards, pool, continuity),
+            near,
+            received: Frames::new(),
+            up: Batch::new(),
+            down: Batch::new(),
+            oversize: ArrayVec::new(),
+            pieces: Batch::new(),
+            to_outer: Outbox::new(),
+            to_core: Outbox::new(),
+            inventory: None,
+        }
+    }
+
+    /// Turns until the link says stop.
+    ///
+    /// # Errors
+    /// What the system says when polling fails.
+    pub fn run(mut self) -> io::Result<()> {
+        let start = Instant::now();
+        let mut idle = 0;
+        while !self.near.is_stopped() {
+            let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+            if self.turn(Moment::from_micros(micros)) {
+                idle = 0;
+                continue;
+            }
+            idle += 1;
+            if idle >= PATIENCE {
+                self.sleep()?;
+                idle = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// One round over all queues at time `now`. Returns whether there was anything to do.
+    pub fn turn(&mut self, now: Moment) -> bool {
+        self.rows.now = now;
+        let mut work = self.carry_out();
+        work += self.go_up();
+        work += self.go_down();
+        self.send_originated();
+        self.flush();
+        self.take_inventory();
+        self.report();
+        self.outer.wake();
+        self.core.wake();
+        work > 0
+    }
+
+    /// The rows, to look at.
+    pub const fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// Frames that the ports' rings hold.
+    pub fn held_by_ports(&self) -> usize {
+        self.outer.held() + self.core.held()
+    }
+
+    fn go_up(&mut self) -> usize {
+        let Self {
+            outer: port,
+            rows,
+            received,
+            up,
+            ..
+        } = self;
+        let count = take(port, rows, received, up, Origin::Outer);
+        outer(up, rows);
+        reassemble(up, rows);
+        transport(up, rows);
+        esp_open(up, rows);
+        l2tp_decap(up, rows);
+        ppp_decap(up, rows);
+        to_network(up, rows);
+        self.end_all(|worker| &mut worker.up, Direction::Up);
+        count
+    }
+
+    fn go_down(&mut self) -> usize {
+        // Answers of the gateway's own may wait here already.
+        self.seal_and_send();
+        let Self {
+            core: port,
+            rows,
+            received,
+            down,
+            ..
+        } = self;
+        let count = take(port, rows, received, down, Origin::Core);
+        to_session(down, rows);
+        self.seal_and_send();
+        count
+    }
+
+    /// Takes everything in `down` to the outer port, and after it what has to be cut first.
+    fn seal_and_send(&mut self) {
+        loop {
+            let Self {
+                rows,
+                down,
+                oversize,
+                ..
+            } = self;
+            set_aside(down, oversize);
+            ppp_encap(down, rows);
+            l2tp_encap(down, rows);
+            esp_seal(down, rows);
+            self.end_all(|worker| &mut worker.down, Direction::Down);
+            let Some(mut packet) = self.oversize.pop() else {
+                return;
+            };
+            self.cut_inner(&mut packet);
+            self.release(packet);
+        }
+    }
+
+    fn cut_inner(&mut self, packet: &mut Packet) {
+        let Self { rows, down, .. } = self;
+        let pieces = rows
+            .sessions
+            .find(packet.session)
+            .and_then(|session| Some(session.inner_mtu(rows.sets.find(session.set)?.room)))
+            .ok_or(Reason::Absent)
+            .and_then(|mtu| cut(packet, usize::from(mtu), rows, down));
+        self.count_pieces(packet.origin, pieces);
+    }
+
+    fn count_pieces(&mut self, origin: Origin, pieces: Result<usize, Reason>) {
+        let ledger = self.rows.counters.ledger(origin);
+        match pieces {
+            Ok(pieces) => ledger.split += (pieces as u64).saturating_sub(1),
+            Err(reason) => ledger.drop(reason),
+        }
+    }
+
+    /// What stages made goes where it belongs.
+    fn send_originated(&mut self) {
+        while let Some(mut packet) = self.rows.originated.pop() {
+            if packet.layer == Layer::Ethernet {
+                self.end(packet, Direction::Up);
+                continue;
+            }
+            self.fit_in(&mut packet);
+            self.push_down(packet);
+        }
+        self.seal_and_send();
+    }
+
+    fn fit_in(&self, packet: &mut Packet) {
+        packet.verdict = Verdict::Forward;
+        if let Err(reason) = fit(packet, &self.rows) {
+            packet.drop(reason);
+        }
+    }
+
+    fn push_down(&mut self, packet: Packet) {
+        if self.down.room() == 0 {
+            self.seal_and_send();
+        }
+        if let Err(packet) = self.down.push(packet) {
+            self.drop(packet, Reason::NoFrame);
+        }
+    }
+
+    /// Empties one of the batches. What a packet's end appends goes to another one.
+    fn end_all(&mut self, batch: fn(&mut Self) -> &mut Batch, direction: Direction) {
+        let mut ending = std::mem::take(batch(self));
+        for packet in ending.drain() {
+            self.end(packet, direction);
+        }
+        *batch(self) = ending;
+    }
+
+    /// Gives a packet that has passed its stages its end.
+    fn end(&mut self, mut packet: Packet, direction: Direction) {
+        match packet.verdict {
+            Verdict::Forward if packet.layer == Layer::Ethernet => self.send(packet, direction),
+            Verdict::Forward | Verdict::Split => self.drop(packet, Reason::Absent),
+            Verdict::Answer => {
+                packet.ecn = culvert_wire::ipv4::Ecn::NotCapable;
+                packet.sa = SaRow(0);
+                self.fit_in(&mut packet);
+                self.push_down(packet);
+            }
+            Verdict::Punt(kind) => self.punt(packet, kind),
+            Verdict::HandOff(_) => self.drop(packet, Reason::HandOff),
+            Verdict::Held => self.release(packet),
+            Verdict::Merged => {
+                self.rows.counters.ledger(packet.origin).merged += 1;
+                self.release(packet);
+            }
+            Verdict::Drop(reason) => self.drop(packet, reason),
+        }
+    }
+
+    fn send(&mut self, mut packet: Packet, direction: Direction) {
+        if let Some(other) = packet.out.take() {
+            self.rows.pool.give(other);
+        }
+        match direction {
+            Direction::Up => {
+                if self.to_core.push(packet) {
+                    self.to_core.flush(&mut self.core, &mut self.rows);
+                }
+            }
+            Direction::Down
+                if packet.frame.len() > usize::from(self.rows.here.outer_mtu) + ETHERNET_LEN =>
+            {
+                self.cut_and_send(packet)
+            }
+            Direction::Down => {
+                if self.to_outer.push(packet) {
+                    self.to_outer.flush(&mut self.outer, &mut self.rows);
+                }
+            }
+        }
+    }
+
+    fn cut_and_send(&mut self, mut packet: Packet) {
+        let pieces = cut_outer(&mut packet, &mut self.rows, &mut self.pieces);
+        self.count_pieces(packet.origin, pieces);
+        self.release(packet);
+        for piece in self.pieces.drain() {
+            if self.to_outer.push(piece) {
+                self.to_outer.flush(&mut self.outer, &mut self.rows);
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        self.to_core.flush(&mut self.core, &mut self.rows);
+        self.to_outer.flush(&mut self.outer, &mut self.rows);
+    }
+
+    fn punt(&mut self, mut packet: Packet, kind: PuntKind) {
+        let source = packet.punt_source(kind);
+        let protocol = packet.ppp.to_be_bytes();
+        let front: &[u8] = if kind == PuntKind::Ppp {
+            &protocol
+        } else {
+            &[]
+        };
+        let offered = self
+            .near
+            .punts
+            .offer(kind, source, [front, packet.rest()], self.rows.now);
+        match offered {
+            Ok(()) => {
+                self.rows.counters.ledger(packet.origin).punted += 1;
+                self.release(packet);
+            }
+            Err(reason) => self.drop(packet, reason),
+        }
+    }
+
+    /// Plaintext of a packet whose ICV failed is wiped, though the engine left none.
+    fn drop(&mut self, mut packet: Packet, reason: Reason) {
+        self.rows.counters.ledger(packet.origin).drop(reason);
+        if reason == Reason::Forged
+            && let Some(out) = packet.out.take()
+        {
+            self.rows.pool.give_wiped(out);
+        }
+        self.release(packet);
+    }
+
+    fn release(&mut self, packet: Packet) {
+        if let Some(out) = packet.out {
+            self.rows.pool.give(out);
+        }
+        self.rows.pool.give(packet.frame);
+    }
+
+    /// Carries out what the link asks, in order: a packet leaves before the change after it.
+    fn carry_out(&mut self) -> usize {
+        for count in 0..ORDERS {
+            let Some(order) = self.near.next_order() else {
+                self.seal_and_send();
+                return count;
+            };
+            self.carry_out_one(order);
+        }
+        self.seal_and_send();
+        ORDERS
+    }
+
+    fn carry_out_one(&mut self, mut order: Order) {
+        let mut retired = Retired::new();
+        let report = match &mut order {
+            Order::Command {
+                ticket,
+                command,
+                next_hop,
+                keys,
+            } => {
+                let (ticket, next_hop, keys) = (*ticket, *next_hop, keys.take());
+                let result = self.command(command, next_hop, keys, &mut retired);
+                Some(Report::Answer(answer(ticket, result)))
+            }
+            Order::NextHop { set, next_hop } => {
+                if let Some(set) = self.rows.sets.find_mut(*set) {
+                    set.send_via(*next_hop, &self.rows.here);
+                }
+                None
+            }
+            Order::Neighbour {
+                destination,
+                next_hop,
+            } => {
+                self.rows
+                    .neighbours
+                    .set(*destination, *next_hop, self.rows.now);
+                None
+            }
+            Order::Count(snapshot) => {
+                self.count(snapshot);
+                None
+            }
+        };
+        let (report, spent) = match order {
+            Order::Count(snapshot) => (Some(Report::Counted(snapshot)), None),
+            order @ (Order::Command { .. } | Order::NextHop { .. } | Order::Neighbour { .. }) => {
+                (report, Some(order))
+            }
+        };
+        self.near.reply(Reply {
+            report,
+            spent,
+            retired,
+        });
+    }
+
+    fn command(
+        &mut self,
+        command: &Command,
+        next_hop: Option<culvert_wire::eth::MacAddress>,
+        keys: Option<Keys>,
+        retired: &mut Retired,
+    ) -> Result<(), Refusal> {
+        match command {
+            Command::Transmit(transmit) => {
+                if self.down.room() == 0 {
+                    self.seal_and_send();
+                }
+                order::transmit(transmit, next_hop, &mut self.rows, &mut self.down)
+            }
+            Command::Inventory => {
+                self.inventory = Some(Inventory::Sets(0));
+                Ok(())
+            }
+            Command::OpenSet(_)
+            | Command::CloseSet(_)
+            | Command::AddInbound(_)
+            | Command::AddOutbound(_)
+            | Command::UseOutbound { .. }
+            | Command::RemoveInbound(_)
+            | Command::RemoveOutbound { .. }
+            | Command::OpenSession(_)
+            | Command::CloseSession(_) => {
+                self.seal_and_send();
+                order::apply(command, next_hop, keys, &mut self.rows, retired)
+            }
+        }
+    }
+
+    fn count(&self, snapshot: &mut Snapshot) {
+        snapshot.counters.copy_from(&self.rows.counters);
+        snapshot.outer = self.outer.statistics();
+        snapshot.core = self.core.statistics();
+        snapshot.frames_free = self.rows.pool.free() as u64;
+        snapshot.frames_total = self.rows.pool.total() as u64;
+    }
+
+    /// Hands on what the stages have to tell, as far as there is room; the rest waits.
+    fn report(&mut self) {
+        while self.near.reply_room() > 0
+            && let Some(notice) = self.rows.events.pop()
+        {
+            match notice {
+                Notice::Event(event) => self.near.tell(event),
+                Notice::WantNeighbour(destination) => {
+                    self.near.report(Report::WantNeighbour(destination))
+                }
+            }
+        }
+        self.near.publish();
+    }
+
+    /// Goes on with an inventory, a few rows in each turn.
+    fn take_inventory(&mut self) {
+        for _ in 0..INVENTORY_STEP {
+            let Some(inventory) = self.inventory else {
+                return;
+            };
+            if self.rows.events.room() < BATCH {
+                return;
+            }
+            self.inventory = inventory.step(&mut self.rows);
+        }
+    }
+
+    fn sleep(&mut self) -> io::Result<()> {
+        if self.inventory.is_some() || !self.near.fall_asleep() {
+            return Ok(());
+        }
+        let fds: ArrayVec<BorrowedFd<'_>, 3> =
+            [Some(self.near.wake_fd()), self.outer.fd(), self.core.fd()]
+                .into_iter()
+                .flatten()
+                .collect();
+        let mut polled: ArrayVec<PollFd<'_>, 3> = fds
+            .iter()
+            .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
+            .collect();
+        let result = poll(&mut polled, Some(&NAP));
+        self.near.wake_up();
+        match result {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+const ETHERNET_LEN: usize = culvert_wire::eth::HEADER_LEN;
+
+/// Which port a packet goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Up,
+    Down,
+}
+
+fn answer(ticket: Ticket, result: Result<(), Refusal>) -> Answer {
+    match result {
+        Ok(()) => Answer::Done(ticket),
+        Err(refusal) => Answer::Refused(ticket, refusal),
+    }
+}
+
+/// Fills `batch`, which is empty, from a port.
+fn take<P: Port>(
+    port: &mut P,
+    rows: &mut Rows,
+    received: &mut Frames,
+    batch: &mut Batch,
+    origin: Origin,
+) -> usize {
+    let count = port.receive(&mut rows.pool, received);
+    rows.counters.ledger(origin).received += count as u64;
+    for frame in received.take_front(count) {
+        if let Err(packet) = batch.push(Packet::new(frame, origin)) {
+            rows.counters.ledger(origin).drop(Reason::NoFrame);
+            rows.pool.give(packet.frame);
+        }
+    }
+    count
+}
+
+/// Takes the packets that must be cut out of `batch`; `aside` is as large and empty.
+fn set_aside(batch: &mut Batch, aside: &mut ArrayVec<Packet, BATCH>) {
+    while let Some(packet) = batch.take_split() {
+        if let Err(full) = aside.try_push(packet) {
+            let mut packet = full.element();
+            packet.drop(Reason::TooBig);
+            drop(batch.push(packet));
+        }
+    }
+}
+
+impl Outbox {
+    fn new() -> Self {
+        Self {
+            frames: Frames::new(),
+            origins: ArrayVec::new(),
+        }
+    }
+
+    /// Appends a packet; true if the outbox must now be flushed.
+    fn push(&mut self, packet: Packet) -> bool {
+        let Packet { frame, origin, .. } = packet;
+        if self.frames.push(frame).is_ok() {
+            self.origins.push(origin);
+        }
+        self.frames.room() == 0
+    }
+
+    /// Gives all frames to the port; what it does not take is dropped.
+    fn flush<P: Port>(&mut self, port: &mut P, rows: &mut Rows) {
+        let offered = self.frames.len();
+        let sent = port.transmit(&mut rows.pool, &mut self.frames);
+        let taken = offered - self.frames.len();
+        for (number, origin) in self.origins.drain(..).enumerate() {
+            let ledger = rows.counters.ledger(origin);
+            // Frames that the ring found wrong are among those taken; there are none unless something is broken.
+            if number < sent.min(taken) {
+                ledger.sent += 1;
+            } else {
+                ledger.drop(Reason::RingFull);
+            }
+        }
+        while let Some(frame) = self.frames.pop() {
+            rows.pool.give(frame);
+        }
+    }
+}
+
+impl Inventory {
+    /// Looks at one row and says where to go on.
+    fn step(self, rows: &mut Rows) -> Option<Self> {
+        let (held, next) = match self {
+            Self::Sets(row) if row < rows.sets.len() => {
+                let set = rows.sets.find(SetId(row));
+                let held = set.map(|set| Held::Set {
+                    id: SetId(row),
+                    remote: set.remote.into(),
+                });
+                (held, Self::Sets(row + 1))
+            }
+            Self::Sets(_) => (None, Self::Sessions(0)),
+            Self::Sessions(row) if row < rows.sessions.len() => {
+                let session = rows.sessions.find(SessionRow(row));
+                let held = session.map(|session| Held::Session {
+                    row: SessionRow(row),
+                    set: session.set,
+                    address: session.address,
+                });
+                (held, Self::Sessions(row + 1))
+            }
+            Self::Sessions(_) => (None, Self::Inbound(0)),
+            Self::Inbound(row) if row < rows.sas.len() => {
+                let sa = rows.sas.inbound(SaRow(row));
+                let held = sa.map(|sa| Held::Inbound {
+                    spi: sa.spi,
+                    set: sa.set,
+                });
+                (held, Self::Inbound(row + 1))
+            }
+            Self::Inbound(_) => (None, Self::End),
+            Self::End => {
+                rows.events.push(Event::InventoryEnd);
+                return None;
+            }
+        };
+        if let Some(held) = held {
+            rows.events.push(Event::Held(held));
+        }
+        Some(next)
+    }
+}
