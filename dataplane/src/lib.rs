@@ -18,6 +18,7 @@
 pub mod api;
 pub mod batch;
 pub mod confine;
+pub mod device;
 pub mod frame;
 pub mod ipc;
 pub mod lifeline;

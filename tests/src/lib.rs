@@ -1,4 +1,6 @@
 //! Harness of the end-to-end tests.
 #![forbid(unsafe_code)]
 
+pub mod fuzz;
+pub mod keys;
 pub mod pcap;

@@ -5,6 +5,7 @@
 //! any two calls.
 #![forbid(unsafe_code)]
 
+pub mod crypto;
 pub mod gateway;
 pub mod job;
 pub mod rows;

@@ -19,9 +19,14 @@ impl Engine {
     /// The RustCrypto primitives, one packet after the other, on any CPU.
     pub const PORTABLE: Self = Self(Kind::Portable);
 
-    /// The fastest engine that this CPU can run.
+    /// The fastest engine that this CPU can run: the last of [`Self::available`].
     pub const fn choose() -> Self {
         Self::PORTABLE
+    }
+
+    /// Every engine that this CPU can run, the slowest first.
+    pub const fn available() -> &'static [Self] {
+        &[Self::PORTABLE]
     }
 
     /// Name for logs and status.

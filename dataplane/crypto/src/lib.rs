@@ -15,9 +15,11 @@ mod context;
 mod engine;
 mod op;
 mod portable;
+mod self_test;
 mod suite;
 
 pub use context::{KeyLengthWrong, OpenContext, SealContext};
 pub use engine::{BURST, Engine, Opened};
 pub use op::{OpenOp, OperandWrong, SealOp};
+pub use self_test::{SelfTestFailed, self_test};
 pub use suite::Suite;

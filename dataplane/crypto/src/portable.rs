@@ -94,3 +94,16 @@ pub(crate) fn open_burst(ops: &mut [OpenOp<'_>]) -> Opened {
 
 /// The ICV does not belong to the packet.
 struct IcvWrong;
+
+/// The features that wipe expanded keys are on: without them this does not compile.
+const _: () = {
+    const fn wiped<T: zeroize::ZeroizeOnDrop>() {}
+    wiped::<aes_gcm::Aes128Gcm>();
+    wiped::<aes_gcm::Aes256Gcm>();
+    wiped::<aes::Aes128Enc>();
+    wiped::<aes::Aes128Dec>();
+    wiped::<aes::Aes256Enc>();
+    wiped::<aes::Aes256Dec>();
+    wiped::<sha1::Sha1>();
+    wiped::<sha2::Sha256>();
+};

@@ -37,6 +37,7 @@
 )]
 
 mod bind;
+pub(crate) mod ethtool;
 mod lent;
 mod mapping;
 mod socket;

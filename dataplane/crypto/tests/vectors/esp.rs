@@ -1,0 +1,177 @@
+//! Whole ESP packets of other implementations: each is opened, then sealed again to the same bytes.
+
+use culvert_crypto::Suite;
+use serde_json::Value;
+
+use crate::{open, reader, seal};
+
+/// SPI and sequence number; with extended sequence numbers the high half between them.
+fn aad(esp: &[u8], high: &[u8]) -> Vec<u8> {
+    [&esp[..4], high, &esp[4..8]].concat()
+}
+
+/// Opens the ESP packet, seals what comes out with its IV, and returns it.
+fn through(suite: Suite, key: &[u8], high: &[u8], esp: &[u8]) -> Vec<u8> {
+    let (aad, sealed) = (aad(esp, high), &esp[8..]);
+    let plaintext = open(suite, key, &aad, sealed).unwrap();
+    assert_eq!(
+        seal(suite, key, &aad, &sealed[..suite.iv_len()], &plaintext),
+        sealed
+    );
+    let mut other = aad.clone();
+    *other.last_mut().unwrap() ^= 1;
+    assert_eq!(
+        open(suite, key, &other, sealed),
+        None,
+        "another sequence number"
+    );
+    plaintext
+}
+
+/// The ESP packet in an IP packet, native or in UDP.
+fn esp_of(packet: &[u8]) -> &[u8] {
+    let (header_len, protocol) = match packet[0] >> 4 {
+        4 => (20, packet[9]),
+        _ => (40, packet[6]),
+    };
+    match protocol {
+        50 => &packet[header_len..],
+        17 => &packet[header_len + 8..],
+        other => panic!("protocol {other}"),
+    }
+}
+
+/// What stands before padding and trailer; the padding is 1, 2, 3, …
+fn unpadded(plaintext: &[u8]) -> (&[u8], u8) {
+    let [payload @ .., pad_len, next_header] = plaintext else {
+        panic!("no trailer")
+    };
+    let (payload, padding) = payload.split_at(payload.len() - usize::from(*pad_len));
+    assert!(padding.iter().copied().eq(1..=*pad_len));
+    (payload, *next_header)
+}
+
+#[test]
+fn the_packets_of_draft_mcgrew_gcm_test_open_and_seal() {
+    let file = reader::json("rfc/esp_aes_gcm_draft_mcgrew.json");
+    let mut count = 0;
+    for test in reader::elements(&file, "tests") {
+        let suite = match reader::bytes(test, "key").len() {
+            16 => Suite::AesGcm128,
+            32 => Suite::AesGcm256,
+            _ => continue,
+        };
+        let key = [reader::bytes(test, "key"), reader::bytes(test, "salt")].concat();
+        let esp = reader::bytes(test, "esp_packet");
+        let high = test["esn_hi"]
+            .as_str()
+            .map(reader::unhex)
+            .unwrap_or_default();
+        assert_eq!(aad(&esp, &high), reader::bytes(test, "aad"));
+        let plaintext = through(suite, &key, &high, &esp);
+        assert_eq!(
+            plaintext,
+            reader::bytes(test, "plaintext_with_esp_trailer"),
+            "{test}"
+        );
+        count += 1;
+    }
+    assert_eq!(count, 13, "all but the one of AES-192");
+}
+
+#[test]
+fn the_packets_of_dpdk_open_and_seal() {
+    let file = reader::json("esp/dpdk_ipsec_packets.json");
+    let mut count = 0;
+    for test in reader::elements(&file, "tests") {
+        let Some((suite, key)) = dpdk_suite(test) else {
+            continue;
+        };
+        let packet = reader::bytes(test, "output_text");
+        let plaintext = through(suite, &key, &[], esp_of(&packet));
+        let inner = reader::bytes(test, "input_text");
+        let (payload, next_header) = unpadded(&plaintext);
+        assert_eq!(payload, inner, "{test}");
+        assert_eq!(next_header, if inner[0] >> 4 == 4 { 4 } else { 41 });
+        count += 1;
+    }
+    assert_eq!(
+        count, 6,
+        "four of AES-GCM, two of AES-CBC with HMAC-SHA2-256"
+    );
+}
+
+fn dpdk_suite(test: &Value) -> Option<(Suite, Vec<u8>)> {
+    let algorithms: Vec<_> = reader::elements(test, "algo")
+        .iter()
+        .map(|name| name.as_str().unwrap().trim_start_matches("RTE_CRYPTO_"))
+        .collect();
+    let key = || reader::bytes(test, "key");
+    match algorithms[..] {
+        ["AEAD_AES_GCM"] => {
+            let suite = match key().len() {
+                16 => Suite::AesGcm128,
+                32 => Suite::AesGcm256,
+                _ => return None,
+            };
+            Some((suite, [key(), reader::bytes(test, "salt")].concat()))
+        }
+        ["CIPHER_AES_CBC", "AUTH_SHA256_HMAC"] => {
+            assert_eq!(key().len(), 16);
+            let key = [key(), reader::bytes(test, "auth_key")].concat();
+            Some((Suite::AesCbc128HmacSha256, key))
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn the_packets_of_scapy_open_and_seal() {
+    let file = reader::json("esp/scapy_esp_packets.json");
+    let (mut counts, mut extended) = ([0; 6], 0);
+    for test in reader::elements(&file, "tests") {
+        let key = [
+            reader::bytes(test, "crypt_key"),
+            reader::bytes(test, "auth_key"),
+        ]
+        .concat();
+        let suite = match (
+            test["crypt"].as_str().unwrap(),
+            test["auth"].as_str(),
+            key.len(),
+        ) {
+            ("AES-GCM", None, 20) => Suite::AesGcm128,
+            ("AES-GCM", None, 36) => Suite::AesGcm256,
+            ("AES-CBC", Some("HMAC-SHA1-96"), 36) => Suite::AesCbc128HmacSha1,
+            ("AES-CBC", Some("HMAC-SHA1-96"), 52) => Suite::AesCbc256HmacSha1,
+            ("AES-CBC", Some("SHA2-256-128"), 48) => Suite::AesCbc128HmacSha256,
+            _ => continue,
+        };
+        let packet = reader::bytes(test, "packet");
+        let esp = esp_of(&packet);
+        assert_eq!(esp[..4], reader::bytes(test, "spi"));
+        assert_eq!(esp[8..8 + suite.iv_len()], reader::bytes(test, "iv"));
+        let high = test["esn_hi"]
+            .as_u64()
+            .map(|high| u32::try_from(high).unwrap().to_be_bytes());
+        let high = high.as_ref().map_or(&[][..], |high| &high[..]);
+        extended += usize::from(!high.is_empty());
+        let plaintext = through(suite, &key, high, esp);
+        let (payload, _) = unpadded(&plaintext);
+        let inner = reader::bytes(test, "inner");
+        assert!(inner.ends_with(payload), "{test}");
+        assert!(!payload.is_empty());
+        assert_eq!(
+            plaintext.len() - payload.len() - 2,
+            suite.pad_len(payload.len()),
+            "{test}"
+        );
+        counts[Suite::ALL.iter().position(|own| *own == suite).unwrap()] += 1;
+    }
+    assert_eq!(
+        counts,
+        [26, 26, 26, 26, 26, 0],
+        "no packets of AES-256-CBC with HMAC-SHA2-256"
+    );
+    assert_eq!(extended, 40, "packets with extended sequence numbers");
+}
