@@ -49,10 +49,12 @@ toolchain() {
 }
 
 build() {
+    # Packet bytes stand at any place: kernels of x86-64 and arm64 let programs read words there, and one load replaces four.
     local flags=(
         '--cfg=bpf_target_arch="x86_64"'
         -Cdebuginfo=2
         -Clink-arg=--btf
+        -Ctarget-feature=+allows-misaligned-mem-access
         "--remap-path-prefix=$root=/culvert"
     )
     local registry

@@ -18,6 +18,7 @@
 pub mod api;
 pub mod batch;
 pub mod confine;
+pub mod cores;
 pub mod device;
 pub mod frame;
 pub mod ipc;
@@ -25,6 +26,7 @@ pub mod lifeline;
 pub mod link;
 pub mod mem;
 pub mod moment;
+pub mod next_hop;
 pub mod order;
 pub mod port;
 pub mod process;

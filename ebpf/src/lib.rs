@@ -85,8 +85,9 @@ pub const fn counter(side: Side, verdict: Verdict) -> u32 {
 /// Key of an address in [`OUTER_ADDRESSES`]: IPv4 as ::ffff:a.b.c.d, so that one map serves both.
 #[inline(always)]
 pub const fn address_key(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    }
+    let bits = match address {
+        IpAddr::V4(address) => 0xFFFF << 32 | address.to_bits() as u128,
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    bits.to_be_bytes()
 }

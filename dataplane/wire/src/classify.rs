@@ -125,41 +125,34 @@ impl Verdict {
 /// Decides about a frame from the outer side; `is_ours` says whether an address is one of our own.
 #[inline(always)]
 pub fn outer(frame: &(impl Bytes + ?Sized), is_ours: impl FnOnce(IpAddr) -> bool) -> Verdict {
-    let packet = match network(frame) {
-        Ok(packet) => packet,
-        Err(verdict) => return verdict,
+    let decided = match link(frame) {
+        Some((EtherType::IPV4, at)) => outer_ipv4(frame, at, is_ours),
+        Some((EtherType::IPV6, at)) => outer_ipv6(frame, at, is_ours),
+        Some(_) => Some(Verdict::NotIp),
+        None => None,
     };
-    if !is_ours(packet.destination) {
-        return Verdict::NotOurs;
-    }
-    let upper = match packet.destination {
-        IpAddr::V4(_) => packet.upper,
-        IpAddr::V6(_) => match follow_extensions(frame, packet.upper) {
-            Some(upper) => upper,
-            None => return Verdict::Malformed,
-        },
-    };
-    match upper.protocol {
-        Protocol::UDP | Protocol::ESP if upper.part => Verdict::Fragment,
-        Protocol::ESP => Verdict::Esp,
-        Protocol::UDP => udp(frame, upper.at),
-        _ => Verdict::OtherProtocol,
-    }
+    decided.unwrap_or(Verdict::Malformed)
 }
 
 /// Decides about a frame from the core side; `is_client` says whether an address lies in a pool of clients.
 #[inline(always)]
 pub fn core(frame: &(impl Bytes + ?Sized), is_client: impl FnOnce(IpAddr) -> bool) -> Verdict {
-    match network(frame) {
-        Ok(packet) if is_client(packet.destination) => Verdict::Client,
-        Ok(_) => Verdict::NotOurs,
-        Err(verdict) => verdict,
+    let destination = match link(frame) {
+        Some((EtherType::IPV4, at)) => ipv4(frame, at).map(|packet| IpAddr::V4(packet.destination)),
+        Some((EtherType::IPV6, at)) => ipv6(frame, at).map(|packet| IpAddr::V6(packet.destination)),
+        Some(_) => return Verdict::NotIp,
+        None => None,
+    };
+    match destination {
+        Some(destination) if is_client(destination) => Verdict::Client,
+        Some(_) => Verdict::NotOurs,
+        None => Verdict::Malformed,
     }
 }
 
 /// What is known from an IP header alone.
-struct Network {
-    destination: IpAddr,
+struct Network<A> {
+    destination: A,
     upper: Upper,
 }
 
@@ -173,14 +166,40 @@ struct Upper {
 }
 
 #[inline(always)]
-fn network(frame: &(impl Bytes + ?Sized)) -> Result<Network, Verdict> {
-    let (ether_type, at) = link(frame).ok_or(Verdict::Malformed)?;
-    match ether_type {
-        EtherType::IPV4 => ipv4(frame, at).ok_or(Verdict::Malformed),
-        EtherType::IPV6 => ipv6(frame, at)
-            .ok_or(Verdict::Malformed)
-            .and_then(not_mapped),
-        _ => Err(Verdict::NotIp),
+fn outer_ipv4(
+    frame: &(impl Bytes + ?Sized),
+    at: usize,
+    is_ours: impl FnOnce(IpAddr) -> bool,
+) -> Option<Verdict> {
+    let Network { destination, upper } = ipv4(frame, at)?;
+    if !is_ours(IpAddr::V4(destination)) {
+        return Some(Verdict::NotOurs);
+    }
+    transport(frame, upper)
+}
+
+#[inline(always)]
+fn outer_ipv6(
+    frame: &(impl Bytes + ?Sized),
+    at: usize,
+    is_ours: impl FnOnce(IpAddr) -> bool,
+) -> Option<Verdict> {
+    let Network { destination, upper } = ipv6(frame, at)?;
+    // An IPv4-mapped destination is nobody's on the wire, but would be found in a map that keeps IPv4 so.
+    if destination.to_ipv4_mapped().is_some() || !is_ours(IpAddr::V6(destination)) {
+        return Some(Verdict::NotOurs);
+    }
+    transport(frame, follow_extensions(frame, upper)?)
+}
+
+/// Decides about a packet for an address of ours.
+#[inline(always)]
+fn transport(frame: &(impl Bytes + ?Sized), upper: Upper) -> Option<Verdict> {
+    match upper.protocol {
+        Protocol::UDP | Protocol::ESP if upper.part => Some(Verdict::Fragment),
+        Protocol::ESP => Some(Verdict::Esp),
+        Protocol::UDP => udp(frame, upper.at),
+        _ => Some(Verdict::OtherProtocol),
     }
 }
 
@@ -207,7 +226,7 @@ fn ether_type_before(frame: &(impl Bytes + ?Sized), at: usize) -> Option<EtherTy
 }
 
 #[inline(always)]
-fn ipv4(frame: &(impl Bytes + ?Sized), at: usize) -> Option<Network> {
+fn ipv4(frame: &(impl Bytes + ?Sized), at: usize) -> Option<Network<Ipv4Addr>> {
     let [
         version_len,
         _,
@@ -233,13 +252,13 @@ fn ipv4(frame: &(impl Bytes + ?Sized), at: usize) -> Option<Network> {
         part,
     };
     Some(Network {
-        destination: IpAddr::V4(Ipv4Addr::from(destination)),
+        destination: Ipv4Addr::from(destination),
         upper,
     })
 }
 
 #[inline(always)]
-fn ipv6(frame: &(impl Bytes + ?Sized), at: usize) -> Option<Network> {
+fn ipv6(frame: &(impl Bytes + ?Sized), at: usize) -> Option<Network<Ipv6Addr>> {
     let [version, _, _, _, _, _, next_header] = frame.array(at)?;
     let destination: [u8; 16] = frame.array(at + 24)?;
     if version >> 4 != 6 {
@@ -251,18 +270,9 @@ fn ipv6(frame: &(impl Bytes + ?Sized), at: usize) -> Option<Network> {
         part: false,
     };
     Some(Network {
-        destination: IpAddr::V6(Ipv6Addr::from(destination)),
+        destination: Ipv6Addr::from(destination),
         upper,
     })
-}
-
-/// An IPv4-mapped destination is nobody's on the wire (RFC 4291 §2.5.5.2), but would be found in a map that keeps IPv4 so.
-#[inline(always)]
-fn not_mapped(packet: Network) -> Result<Network, Verdict> {
-    match packet.destination {
-        IpAddr::V6(destination) if destination.to_ipv4_mapped().is_some() => Err(Verdict::NotOurs),
-        IpAddr::V4(_) | IpAddr::V6(_) => Ok(packet),
-    }
 }
 
 /// Follows extension headers to what is none, or to the header of a fragment: what that names decides for every part alike.
@@ -303,16 +313,14 @@ fn follow_extensions(frame: &(impl Bytes + ?Sized), first: Upper) -> Option<Uppe
 }
 
 #[inline(always)]
-fn udp(frame: &(impl Bytes + ?Sized), at: usize) -> Verdict {
-    let Some([_, _, high, low]) = frame.array(at) else {
-        return Verdict::Malformed;
-    };
-    match Port(u16::from_be_bytes([high, low])) {
+fn udp(frame: &(impl Bytes + ?Sized), at: usize) -> Option<Verdict> {
+    let [_, _, high, low] = frame.array(at)?;
+    Some(match Port(u16::from_be_bytes([high, low])) {
         Port::IKE => Verdict::Ike,
         Port::NAT_T => Verdict::NatT,
         Port::L2TP => Verdict::L2tp,
         _ => Verdict::OtherProtocol,
-    }
+    })
 }
 
 #[cfg(test)]
