@@ -6,7 +6,11 @@
 #![forbid(unsafe_code)]
 
 pub mod crypto;
+pub mod deadlines;
 pub mod gateway;
 pub mod job;
+pub mod l2tp;
+pub mod pool;
 pub mod rows;
 pub mod time;
+pub mod users;
