@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::STATUS_SOCKET;
+use crate::identity::Identity;
 
 /// L2TP/IPsec VPN concentrator.
 #[derive(Debug, Parser)]
@@ -55,7 +56,10 @@ pub enum Command {
     Passwd(PasswdOptions),
     /// The packet process; started by `run` alone.
     #[command(hide = true)]
-    Dataplane,
+    Dataplane {
+        /// The user to become.
+        identity: Identity,
+    },
     /// The protocol process; started by `run` alone.
     #[command(hide = true)]
     Control,

@@ -1,38 +1,76 @@
-//! The user that control becomes.
+//! The user that both planes become.
 
+use std::fmt;
 use std::fs;
+use std::str::FromStr;
+
+use culvert_dataplane::confine::{Gid, Uid};
+use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
-/// User and group ids of `name`: a name in /etc/passwd, or `UID:GID`.
+/// A user and a group, neither of them root; `UID:GID` as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    uid: u32,
+    gid: u32,
+}
+
+impl Identity {
+    /// The user.
+    pub fn uid(self) -> Uid {
+        Uid::from_raw(self.uid)
+    }
+
+    /// The group.
+    pub fn gid(self) -> Gid {
+        Gid::from_raw(self.gid)
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
+    }
+}
+
+impl FromStr for Identity {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let ids = text
+            .split_once(':')
+            .and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
+        match ids {
+            Some((0, _) | (_, 0)) => Err("root"),
+            Some((uid, gid)) => Ok(Self { uid, gid }),
+            None => Err("not UID:GID"),
+        }
+    }
+}
+
+/// User and group of `name`: a name in /etc/passwd, or `UID:GID`.
 ///
 /// # Errors
 /// There is no such user, or it is root.
-pub fn look_up(name: &str) -> Result<(u32, u32), Failure> {
+pub fn look_up(name: &str) -> Result<Identity, Failure> {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     find(name, &passwd)
 }
 
-fn find(name: &str, passwd: &str) -> Result<(u32, u32), Failure> {
-    let ids = numbers(name.split(':')).or_else(|| {
-        let mut entries = passwd.lines().map(|line| line.split(':'));
-        let entry = entries.find(|fields| fields.clone().next() == Some(name))?;
-        numbers(entry.skip(2).take(2))
+fn find(name: &str, passwd: &str) -> Result<Identity, Failure> {
+    let entry = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let is_meant = fields.next() == Some(name);
+        let (uid, gid) = (fields.nth(1)?, fields.next()?);
+        is_meant.then(|| format!("{uid}:{gid}"))
     });
-    match ids {
-        Some((0, _)) => Err(Failure::Usage(format!(
-            "[process] user = \"{name}\": control must not run as root; name another user"
-        ))),
-        Some(ids) => Ok(ids),
-        None => Err(Failure::Usage(format!(
-            "[process] user = \"{name}\": no such user in /etc/passwd; make one, or write \"UID:GID\""
-        ))),
-    }
-}
-
-fn numbers<'a>(mut fields: impl Iterator<Item = &'a str>) -> Option<(u32, u32)> {
-    let ids = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    fields.next().is_none().then_some(ids)
+    entry.as_deref().unwrap_or(name).parse().map_err(|why| {
+        Failure::Usage(match why {
+            "root" => format!("[process] user = \"{name}\": culvert's planes must not run as root; name another user"),
+            _ => format!("[process] user = \"{name}\": no such user in /etc/passwd; make one, or write \"UID:GID\""),
+        })
+    })
 }
 
 #[cfg(test)]
@@ -44,8 +82,8 @@ mod tests {
 
     #[test]
     fn a_user_is_found_by_name_or_given_by_numbers() {
-        assert_eq!(find("culvert", PASSWD).unwrap(), (981, 982));
-        assert_eq!(find("981:982", "").unwrap(), (981, 982));
+        assert_eq!(find("culvert", PASSWD).unwrap().to_string(), "981:982");
+        assert_eq!(find("981:982", "").unwrap().to_string(), "981:982");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use clap::Parser;
 use culvert::cli::{Cli, Command, ConfigFile, StatusOptions};
 use culvert::config::Config;
 use culvert::failure::Failure;
+use culvert::identity::Identity;
 use culvert::{check, control, logging, passwd, query, setup, supervisor};
 use culvert_dataplane::confine::{self, Capabilities};
 use culvert_dataplane::lifeline::Lifeline;
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         Command::Check(file) => check(&file),
         Command::Status(options) => status(&options),
         Command::Passwd(options) => passwd::entry(&options).and_then(|entry| print(&entry)),
-        Command::Dataplane => dataplane(),
+        Command::Dataplane { identity } => dataplane(identity),
         Command::Control => control(),
     };
     match done {
@@ -73,9 +74,9 @@ const DATAPLANE_KEEPS: Capabilities = Capabilities::NET_ADMIN
     .union(Capabilities::IPC_LOCK)
     .union(Capabilities::SYS_NICE);
 
-fn dataplane() -> Result<(), Failure> {
+fn dataplane(identity: Identity) -> Result<(), Failure> {
+    confine::become_user(identity.uid(), identity.gid(), DATAPLANE_KEEPS)?;
     confine::harden(c"culvert-data")?;
-    confine::keep_capabilities(DATAPLANE_KEEPS)?;
     let served = runtime()?.block_on(
         LocalSet::new()
             .run_until(async { process::run(Lifeline::from_stdin()?, cores::start).await }),

@@ -74,7 +74,7 @@ pub fn prepare(config: &Config) -> Result<(Plan, Held), Failure> {
     let plan = Plan {
         program: PathBuf::from("/proc/self/exe"),
         dataplane: Start {
-            arguments: vec!["dataplane".to_owned()],
+            arguments: vec!["dataplane".to_owned(), identity.to_string()],
             fds: vec![
                 seal(&dataplane)?,
                 continuity::create(config.limits.shards, translate::REPLAY_WINDOW)?,

@@ -55,7 +55,7 @@ pub fn become_user(uid: Uid, gid: Gid, keep: Capabilities) -> io::Result<()> {
 ///
 /// # Errors
 /// What the system says.
-pub fn keep_capabilities(keep: Capabilities) -> io::Result<()> {
+fn keep_capabilities(keep: Capabilities) -> io::Result<()> {
     let had = rustix::thread::capabilities(None)?;
     let kept = keep & had.permitted;
     rustix::thread::clear_ambient_capability_set()?;
@@ -71,6 +71,13 @@ pub fn keep_capabilities(keep: Capabilities) -> io::Result<()> {
 }
 
 fn drop_bounding_set(keep: Capabilities) -> io::Result<()> {
+    if !rustix::thread::capabilities(None)?
+        .effective
+        .contains(CapabilitySet::SETPCAP)
+    {
+        // Whoever started us without it has bounded us already.
+        return Ok(());
+    }
     for capability in CapabilitySet::all().iter() {
         // Those the kernel does not know cannot be held either.
         if keep.contains(capability)

@@ -368,7 +368,9 @@ impl<C: Cores> Thread<C> {
     /// Carries out what control sent before it ended: the farewells to its peers.
     async fn drain(&mut self) {
         let drained = async {
-            while let Ok(Some(requests)) = requests(&mut self.control).await {
+            while self.control.is_some()
+                && let Ok(Some(requests)) = requests(&mut self.control).await
+            {
                 self.take_requests(requests);
                 self.submit();
                 while self

@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use culvert_dataplane::api::{self, Answer, Event, Punt, Refusal};
-use culvert_dataplane::confine::{self, Capabilities, Gid, Uid};
+use culvert_dataplane::confine::{self, Capabilities};
 use culvert_dataplane::ipc::IpcError;
 use culvert_dataplane::lifeline::{self, Lifeline, Order, Report};
 use culvert_dataplane::process::StartError;
@@ -27,6 +27,7 @@ use tracing::{debug, info, warn};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::identity::Identity;
 
 pub mod clock;
 pub mod link;
@@ -49,7 +50,7 @@ pub struct Begin {
     /// Text of the users file.
     pub users: Zeroizing<String>,
     /// User and group to become; `None` without the privilege to change.
-    pub identity: Option<(u32, u32)>,
+    pub identity: Option<Identity>,
 }
 
 /// Longest sleep, so that a clock that jumped (the machine slept) is noticed.
@@ -84,9 +85,9 @@ fn begin(fds: Vec<OwnedFd>) -> Result<Begin, StartError> {
         .ok_or_else(|| StartError::system("no configuration beside the order to start"))?;
     let bytes = lifeline::unseal(sealed).map_err(StartError::system)?;
     let begin: Begin = postcard::from_bytes(&bytes).map_err(StartError::system)?;
-    if let Some((uid, gid)) = begin.identity {
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        confine::become_user(uid, gid, Capabilities::empty()).map_err(StartError::system)?;
+    if let Some(identity) = begin.identity {
+        confine::become_user(identity.uid(), identity.gid(), Capabilities::empty())
+            .map_err(StartError::system)?;
     }
     // A change of user makes the process dumpable again by the system's rules and forgets the parent's death.
     confine::harden(c"culvert-control").map_err(StartError::system)?;

@@ -36,7 +36,7 @@ pub(crate) async fn supervise(dir: &str, device: Option<&str>) -> ExitCode {
     let begin = Begin {
         config: Config::load(&dir.join("culvert.toml")).unwrap(),
         users: Zeroizing::new("users".to_owned()),
-        identity: is_root.then_some((NOBODY, NOBODY)),
+        identity: is_root.then(|| format!("{NOBODY}:{NOBODY}").parse().unwrap()),
     };
     let sealed = |bytes: &[u8]| lifeline::seal(bytes).unwrap();
     let plan = Plan {

@@ -154,7 +154,8 @@ fn lane(
         waiting: std::collections::VecDeque::new(),
         in_flight: 0,
         snapshot: Box::default(),
-        has_counted: false,
+        // Nothing was asked of it yet.
+        has_counted: true,
     })
 }
 
