@@ -14,8 +14,8 @@ use std::{fmt, io, thread};
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
-    XdpAttached,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
+    LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached,
 };
 use rtnetlink::packet_route::route::RouteScope;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
@@ -163,7 +163,7 @@ pub struct VethPair {
 impl VethPair {
     /// Makes a pair with `queues` queues at each end and sets both up, in place of one that a killed gateway left.
     ///
-    /// `mtu`: at most [`MAX_MTU`]. The kernel's end asks for no neighbours and finishes its packets. Our end has no addresses.
+    /// `mtu`: at most [`MAX_MTU`]. The kernel's end asks for no neighbours and finishes its packets. Our end has no address, not even one of IPv6's own making.
     ///
     /// # Errors
     /// [`DeviceError`], whose text says what to do; then there is no pair.
@@ -195,6 +195,7 @@ impl VethPair {
         };
         ethtool::finish_packets(kernel_end)?;
         over_netlink(async |handle| {
+            keep_silent(&handle, &pair.ours).await?;
             set_up(&handle, &pair.ours).await?;
             set_up(&handle, &pair.kernel).await
         })?;
@@ -338,6 +339,22 @@ fn pair(kernel_end: &str, our_end: &str, queues: u32, mtu: u16) -> LinkMessage {
         .append_extra_attribute(LinkAttribute::NumRxQueues(queues))
         .append_extra_attribute(LinkAttribute::NumTxQueues(queues))
         .build()
+}
+
+/// Makes no IPv6 address for a device: the kernel is not to speak or answer on our end.
+async fn keep_silent(handle: &Handle, device: &Device) -> Result<(), DeviceError> {
+    let no_address = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    let change = LinkUnspec::new_with_index(device.index)
+        .append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(
+            vec![no_address],
+        )]))
+        .build();
+    let result = handle.link().change(change).execute().await;
+    match result {
+        // A kernel without IPv6 knows no such mode, and needs none.
+        Err(error) if errno(&error) == Some(Errno::AFNOSUPPORT) => Ok(()),
+        result => result.map_err(DeviceError::from),
+    }
 }
 
 async fn set_up(handle: &Handle, device: &Device) -> Result<(), DeviceError> {

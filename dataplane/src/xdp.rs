@@ -17,32 +17,13 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfError};
+use culvert_ebpf::{
+    CLIENT_POOLS, COUNTERS, OBJECT, OUTER_ADDRESSES, VERDICTS, address_key, counter,
+};
+use culvert_wire::classify::Verdict;
 use rustix::io::Errno;
 
-/// Which program and which sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// Where clients are: tunnel traffic to our addresses.
-    Outer,
-    /// Where the network is: packets to client pools.
-    Core,
-}
-
-impl Side {
-    const fn program(self) -> &'static str {
-        match self {
-            Self::Outer => "culvert_outer",
-            Self::Core => "culvert_core",
-        }
-    }
-
-    const fn sockets(self) -> &'static str {
-        match self {
-            Self::Outer => "OUTER_SOCKETS",
-            Self::Core => "CORE_SOCKETS",
-        }
-    }
-}
+pub use culvert_ebpf::Side;
 
 /// How a program hangs on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,14 +143,14 @@ pub struct Steering {
 }
 
 impl Steering {
-    /// Loads programs and maps from `object`, an ELF file of BPF code.
+    /// Loads the programs and maps of [`culvert_ebpf::OBJECT`] into the kernel.
     ///
     /// # Errors
     /// [`XdpError`], whose text says what to do.
-    pub fn load_object(object: &[u8]) -> Result<Self, XdpError> {
-        let ebpf = Ebpf::load(object).map_err(XdpError::from_load)?;
+    pub fn load() -> Result<Self, XdpError> {
+        let ebpf = Ebpf::load(OBJECT).map_err(XdpError::from_load)?;
         let mut steering = Self { ebpf };
-        for side in [Side::Outer, Side::Core] {
+        for side in Side::ALL {
             let loaded = steering.program(side)?.load();
             loaded.map_err(|error| XdpError::from_aya(error, None))?;
         }
@@ -187,7 +168,7 @@ impl Steering {
             .ok_or(XdpError::WrongObject(OUTER_ADDRESSES))?;
         let mut addresses: HashMap<_, [u8; 16], u8> = map.try_into().map_err(XdpError::from_map)?;
         addresses
-            .insert(mapped(address), 1, 0)
+            .insert(address_key(address), 1, 0)
             .map_err(XdpError::from_map)
     }
 
@@ -261,18 +242,6 @@ impl Steering {
     }
 }
 
-const OUTER_ADDRESSES: &str = "OUTER_ADDRESSES";
-const CLIENT_POOLS: &str = "CLIENT_POOLS";
-const VERDICTS: &str = "VERDICTS";
-
-/// IPv4 as ::ffff:a.b.c.d, so that one map serves both.
-fn mapped(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    }
-}
-
 fn duplicate(data: &MapData) -> Result<OwnedFd, XdpError> {
     let fd = data.fd().as_fd().try_clone_to_owned();
     fd.map_err(|error| XdpError::Kernel(Box::new(error)))
@@ -317,7 +286,7 @@ impl SocketMap {
     }
 }
 
-/// How often the programs came to each verdict, by its number.
+/// How often the programs came to each verdict.
 pub struct Verdicts(PerCpuArray<MapData, u64>);
 
 impl Verdicts {
@@ -328,24 +297,69 @@ impl Verdicts {
     pub fn new(fd: OwnedFd) -> Result<Self, XdpError> {
         let data = MapData::from_fd(fd).map_err(XdpError::from_map)?;
         let map = Map::from_map_data(data).map_err(XdpError::from_map)?;
-        map.try_into()
-            .map(Self)
-            .map_err(|_| XdpError::WrongObject(VERDICTS))
+        let counters: PerCpuArray<_, u64> = map
+            .try_into()
+            .map_err(|_| XdpError::WrongObject(VERDICTS))?;
+        let fits = counters.len() == COUNTERS;
+        fits.then_some(Self(counters))
+            .ok_or(XdpError::WrongObject(VERDICTS))
     }
 
-    /// The count of one verdict over all CPUs; `None` if there is no such verdict.
-    pub fn read(&self, verdict: u32) -> Option<u64> {
-        let per_cpu = self.0.get(&verdict, 0).ok()?;
-        Some(per_cpu.iter().sum())
+    /// How many frames of `side` got this verdict, over all CPUs.
+    ///
+    /// # Errors
+    /// [`XdpError::WrongObject`] if the map is of another build.
+    pub fn read(&self, side: Side, verdict: Verdict) -> Result<u64, XdpError> {
+        match self.0.get(&counter(side, verdict), 0) {
+            Err(MapError::OutOfBounds { .. }) => Err(XdpError::WrongObject(VERDICTS)),
+            per_cpu => per_cpu
+                .map(|per_cpu| per_cpu.iter().sum())
+                .map_err(XdpError::from_map),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aya::sys::SyscallError;
+
+    use super::*;
+
+    fn refused(errno: Errno) -> ProgramError {
+        let io_error = errno.into();
+        ProgramError::SyscallError(SyscallError {
+            call: "bpf",
+            io_error,
+        })
     }
 
-    /// How many verdicts there are.
-    pub fn len(&self) -> u32 {
-        self.0.len()
+    #[test]
+    fn every_refusal_says_what_to_do() {
+        let explain = |errno, device| XdpError::from_aya(refused(errno), device).to_string();
+        assert!(explain(Errno::PERM, None).contains("CAP_BPF"));
+        assert!(explain(Errno::PERM, Some("wan0")).contains("CAP_NET_ADMIN"));
+        assert!(explain(Errno::BUSY, Some("wan0")).contains("ip link set wan0 xdp off"));
+        assert!(explain(Errno::NODEV, Some("wan0")).contains("no device wan0"));
+        let odd = explain(Errno::NOSPC, None);
+        assert!(odd.contains("No space left"), "{odd}");
+        let neither = not_on_device(refused(Errno::OPNOTSUPP), "ppp0").to_string();
+        assert!(neither.contains("ppp0 takes no XDP program"), "{neither}");
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    #[test]
+    fn a_kernel_without_socket_maps_is_named() {
+        let create = |name: &str| {
+            let io_error = Errno::INVAL.into();
+            EbpfError::MapError(MapError::CreateError {
+                name: name.to_owned(),
+                io_error,
+            })
+        };
+        let explained = XdpError::from_load(create("OUTER_SOCKETS")).to_string();
+        assert!(explained.contains("CONFIG_XDP_SOCKETS"), "{explained}");
+        assert!(matches!(
+            XdpError::from_load(create("VERDICTS")),
+            XdpError::Kernel(_)
+        ));
     }
 }

@@ -7,10 +7,12 @@
 
 pub mod crypto;
 pub mod deadlines;
-pub mod gateway;
+//GW pub mod gateway;
+pub mod ike;
 pub mod job;
 pub mod l2tp;
 pub mod pool;
 pub mod rows;
+pub mod spi;
 pub mod time;
 pub mod users;

@@ -108,6 +108,11 @@ impl Port for MemoryPort {
         rings.fill.len() + rings.rx.len() + rings.tx.len() + rings.completed.len()
     }
 
+    fn in_flight(&self) -> usize {
+        let rings = lock(&self.0);
+        rings.tx.len() + rings.completed.len()
+    }
+
     fn statistics(&self) -> PortStatistics {
         lock(&self.0).statistics
     }
@@ -189,7 +194,10 @@ mod tests {
         assert_eq!(port.receive(&mut pool, &mut frames), 1);
         assert_eq!(frames[0].bytes(), PACKET);
         assert_eq!(pool.free() + port.held() + frames.len(), pool.total());
-        assert_eq!(port.transmit(&mut pool, &mut frames), 1);
+        assert_eq!(
+            (port.transmit(&mut pool, &mut frames), port.in_flight()),
+            (1, 1)
+        );
         assert_eq!(peer.take().as_deref(), Some(&PACKET[..]));
         assert_eq!(port.transmit(&mut pool, &mut frames), 0);
         assert_eq!(pool.free() + port.held(), pool.total());

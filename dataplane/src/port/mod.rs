@@ -35,6 +35,11 @@ pub trait Port {
     /// Frames that rings and kernel hold: to be filled, received but not taken, and to be sent.
     fn held(&self) -> usize;
 
+    /// Frames handed over for sending that have not come back yet.
+    ///
+    /// As long as there are some, keep calling `transmit` and `wake`: in copy mode the kernel sends only when it is woken.
+    fn in_flight(&self) -> usize;
+
     /// Counters since the port was made.
     fn statistics(&self) -> PortStatistics;
 

@@ -31,6 +31,7 @@ pub fn bind<const N: usize>(
     endpoints: [Endpoint<'_>; N],
 ) -> Result<Bound<N>, BindError> {
     let ((sockets, pool), mode) = bind_sockets(owner, frames, endpoints)?;
+    tracing::info!(core = owner.0, ?endpoints, ?mode, frames, "bound");
     Ok(Bound {
         ports: sockets.map(XdpPort::new),
         pool,
@@ -82,6 +83,10 @@ impl Port for XdpPort {
 
     fn held(&self) -> usize {
         self.socket.filling() + self.socket.sending()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.socket.sending()
     }
 
     fn statistics(&self) -> PortStatistics {

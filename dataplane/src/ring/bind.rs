@@ -11,10 +11,11 @@ use rustix::io::Errno;
 use xsk_rs::config::{BindFlags, Interface, LibxdpFlags, QueueSize, SocketConfig};
 use xsk_rs::socket;
 
+use super::lent::Lent;
 use super::mapping::Mapping;
-use super::socket::{Queues, Socket};
+use super::socket::{Queues, Socket, take_back};
 use crate::api::CoreId;
-use crate::frame::{BATCH, Frame, FramePool, Ledger};
+use crate::frame::{BATCH, FramePool, Ledger};
 
 /// One queue of one device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,11 +230,9 @@ fn ring_size(frames: u32, sockets: usize) -> QueueSize {
 /// The first frames of a new UMEM: the one time that chunks become frames without the kernel's having had them (R2).
 fn all_frames(ledger: &Arc<Ledger>) -> FramePool {
     let mut pool = FramePool::empty(Arc::clone(ledger));
-    let chunks = (0..ledger.total()).filter_map(|number| ledger.mapping()?.chunk(number));
-    for chunk in chunks {
-        ledger.taken_back(1);
-        pool.give(Frame::from_umem(chunk, ledger.home()));
-    }
+    let mut unborn = Lent::of_new_umem(ledger.total());
+    let frames = (0..ledger.total()).filter_map(|number| take_back(&mut unborn, ledger, number));
+    frames.for_each(|frame| pool.give(frame));
     pool
 }
 

@@ -7,6 +7,7 @@ use std::ptr;
 use xsk_rs::config::{QueueSize, UmemConfig};
 use xsk_rs::{FrameDesc, Umem};
 
+use super::lent::Returned;
 use crate::frame::{CHUNK, HEADROOM};
 
 /// A UMEM that is unmapped only on [`Mapping::release`], and leaked otherwise (R3).
@@ -55,12 +56,13 @@ impl Mapping {
         Some(offset / CHUNK).filter(|number| *number < self.descriptors.len())
     }
 
-    /// The chunk `number` as the only reference to it.
-    ///
-    /// The caller has just cleared its bit in [`super::lent::Lent`] (R5), or creates the UMEM.
-    pub(super) fn chunk(&self, number: usize) -> Option<&'static mut [u8; CHUNK]> {
-        let address = self.base + self.descriptors.get(number).map(|_| number * CHUNK)?;
-        let chunk = ptr::with_exposed_provenance_mut::<[u8; CHUNK]>(address);
+    /// The chunk that was taken back, as the only reference to it; `None` if it is not of this UMEM.
+    pub(super) fn chunk(&self, returned: Returned) -> Option<&'static mut [u8; CHUNK]> {
+        let offset = self
+            .descriptors
+            .get(returned.number())
+            .map(|_| returned.number() * CHUNK)?;
+        let chunk = ptr::with_exposed_provenance_mut::<[u8; CHUNK]>(self.base + offset);
         // SAFETY: within the region (R6), owned by nobody now (R1, R5), and mapped while a frame of it is out (R3).
         Some(unsafe { &mut *chunk })
     }

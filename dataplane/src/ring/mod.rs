@@ -26,7 +26,8 @@
 //!
 //! Invariants, beside those of [`crate::frame`]:
 //! - **R5** A socket keeps a bit for each chunk that it lent to the kernel by its fill ring, and one by its tx ring. A descriptor that comes
-//!   back is believed only if its bit is set; the bit is then cleared. So no descriptor makes a second `Frame` of one chunk, whatever it says.
+//!   back is believed only if its bit is set; the bit is then cleared. So no descriptor makes a second `Frame` of one chunk, whatever it says: the
+//!   cleared bit yields a `Returned`, the one thing of which a chunk can be made. A new UMEM's chunks all begin with their bit set, once.
 //! - **R6** The registered region is `total` chunks long, starts at `base`, which is page aligned, and does not move. xsk-rs passes its
 //!   address to libxdp, which turns it into an integer for the kernel: its provenance is exposed.
 //! - **R7** The kernel touches a chunk only between `fill` or `send` and the descriptor's return. The rings' release and acquire order that.

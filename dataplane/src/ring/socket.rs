@@ -253,11 +253,9 @@ fn mapping(ledger: &Ledger) -> &Mapping {
 }
 
 /// Turns a chunk that the kernel gave back into a frame, if it had it.
-fn take_back(lent: &mut Lent, ledger: &Ledger, number: usize) -> Option<Frame> {
-    if !lent.take_back(number) {
-        return None;
-    }
-    let frame = Frame::from_umem(mapping(ledger).chunk(number)?, ledger.home());
+pub(super) fn take_back(lent: &mut Lent, ledger: &Ledger, number: usize) -> Option<Frame> {
+    let chunk = mapping(ledger).chunk(lent.take_back(number)?)?;
+    let frame = Frame::from_umem(chunk, ledger.home());
     ledger.taken_back(1);
     Some(frame)
 }

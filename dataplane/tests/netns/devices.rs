@@ -41,6 +41,7 @@ fn a_pair_is_made_routed_and_removed() {
     }
     let route = gateway.ip("route get 10.66.1.2");
     assert!(route.contains("dev core0"), "{route}");
+    assert_eq!(gateway.enter(|| look_up("core1")).unwrap().addresses, []);
     gateway.enter(move || drop(pair));
     assert!(matches!(
         gateway.enter(|| look_up("core0")),

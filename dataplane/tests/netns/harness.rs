@@ -89,14 +89,14 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    pub(crate) fn new(queues: u32) -> Self {
+    pub(crate) fn new(queues: u32, mtu: u16) -> Self {
         let (client, gateway) = (Namespace::new(), Namespace::new());
         let queues = format!("numrxqueues {queues} numtxqueues {queues}");
         let peer = format!("netns {} name gateway0 {queues}", gateway.name());
         client.ip(&format!("link add client0 {queues} type veth peer {peer}"));
         client.exec("ethtool -K client0 tx off tso off gso off");
-        client.ip("link set client0 up");
-        gateway.ip("link set gateway0 up");
+        client.ip(&format!("link set client0 up mtu {mtu}"));
+        gateway.ip(&format!("link set gateway0 up mtu {mtu}"));
         client.ip("addr add 10.77.0.1/24 dev client0");
         gateway.ip("addr add 10.77.0.2/24 dev gateway0");
         let mac = gateway.exec("cat /sys/class/net/gateway0/address");

@@ -1,23 +1,40 @@
 //! Addresses for clients: each is given to one session at a time, and to the same user again if it is free.
 
-mod prefix;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-pub use prefix::{Prefix, PrefixError};
-
 /// Users whose last address is remembered.
 const REMEMBERED: usize = 65_536;
+
+/// Addresses from `first` to `last`, both included; none if `first` is above `last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Range {
+    /// The lowest.
+    pub first: Ipv4Addr,
+    /// The highest.
+    pub last: Ipv4Addr,
+}
+
+impl Range {
+    fn overlaps(self, other: Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
 
 /// Why a pool cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolError {
-    /// Two prefixes share addresses.
-    Overlap(Prefix, Prefix),
+    /// Two ranges share addresses.
+    Overlap(Range, Range),
     /// Nothing is left to give out.
     Empty,
 }
@@ -33,13 +50,12 @@ impl fmt::Display for PoolError {
 
 impl std::error::Error for PoolError {}
 
-/// The addresses of one or more prefixes, without network, broadcast, gateway and excluded addresses.
+/// The addresses of one or more ranges, without gateway and excluded addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
-    prefixes: Vec<Prefix>,
     /// Never given out.
     excluded: BTreeSet<Ipv4Addr>,
-    /// Given only to the user they belong to; they may lie outside the prefixes.
+    /// Given only to the user they belong to; they may lie outside the ranges.
     fixed: BTreeSet<Ipv4Addr>,
     /// First and last address of each run of free addresses.
     free: BTreeMap<u32, u32>,
@@ -53,21 +69,20 @@ impl Pool {
     /// Makes a pool; `fixed` addresses are kept for [`Self::allocate_fixed`].
     ///
     /// # Errors
-    /// [`PoolError`] if prefixes overlap or hold no address to give out.
+    /// [`PoolError`] if ranges overlap or hold no address to give out.
     pub fn new(
-        prefixes: &[Prefix],
+        ranges: &[Range],
         gateway: Ipv4Addr,
         excluded: &[Ipv4Addr],
         fixed: &[Ipv4Addr],
     ) -> Result<Self, PoolError> {
-        for (index, &one) in prefixes.iter().enumerate() {
-            let mut rest = prefixes.iter().skip(index + 1).copied();
+        for (index, &one) in ranges.iter().enumerate() {
+            let mut rest = ranges.iter().skip(index + 1).copied();
             if let Some(other) = rest.find(|other| one.overlaps(*other)) {
                 return Err(PoolError::Overlap(one, other));
             }
         }
         let mut pool = Self {
-            prefixes: prefixes.to_vec(),
             excluded: excluded.iter().copied().chain([gateway]).collect(),
             fixed: fixed.iter().copied().collect(),
             free: BTreeMap::new(),
@@ -75,9 +90,9 @@ impl Pool {
             next: 0,
             previous: BTreeMap::new(),
         };
-        for prefix in prefixes {
-            let (first, last) = prefix.hosts();
-            pool.free.insert(first.to_bits(), last.to_bits());
+        for range in ranges.iter().filter(|range| range.first <= range.last) {
+            pool.free
+                .insert(range.first.to_bits(), range.last.to_bits());
         }
         let reserved: Vec<_> = pool.excluded.union(&pool.fixed).copied().collect();
         for address in reserved {
@@ -111,6 +126,12 @@ impl Pool {
         (grantable && self.taken.insert(address)).then_some(address)
     }
 
+    /// Takes an address that somebody already has.
+    pub fn reserve(&mut self, address: Ipv4Addr) {
+        self.cut(address.to_bits());
+        self.taken.insert(address);
+    }
+
     /// Takes an address back; one that is not taken is ignored.
     pub fn release(&mut self, address: Ipv4Addr) {
         if self.taken.remove(&address) && !self.fixed.contains(&address) {
@@ -135,11 +156,6 @@ impl Pool {
             .iter()
             .map(|(&first, &last)| u64::from(last - first) + 1);
         sizes.sum()
-    }
-
-    /// The prefixes.
-    pub fn prefixes(&self) -> &[Prefix] {
-        &self.prefixes
     }
 
     fn run_of(&self, address: u32) -> Option<(u32, u32)> {
@@ -196,9 +212,12 @@ mod tests {
 
     use super::*;
 
-    fn pool(prefix: &str, excluded: &[Ipv4Addr], fixed: &[Ipv4Addr]) -> Pool {
-        let prefixes = [prefix.parse().unwrap()];
-        Pool::new(&prefixes, at(1), excluded, fixed).unwrap()
+    fn pool(last: u8, excluded: &[Ipv4Addr], fixed: &[Ipv4Addr]) -> Pool {
+        Pool::new(&[range(at(1), at(last))], at(1), excluded, fixed).unwrap()
+    }
+
+    const fn range(first: Ipv4Addr, last: Ipv4Addr) -> Range {
+        Range { first, last }
     }
 
     const fn at(last: u8) -> Ipv4Addr {
@@ -207,7 +226,7 @@ mod tests {
 
     #[test]
     fn every_host_but_the_gateway_is_given_out_once() {
-        let mut pool = pool("10.99.1.0/29", &[at(3)], &[at(5)]);
+        let mut pool = pool(6, &[at(3)], &[at(5)]);
         assert_eq!(pool.free_count(), 3);
         let all: Vec<_> = (0..4)
             .map(|user| pool.allocate(&format!("user{user}")))
@@ -218,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_user_gets_its_previous_address_if_it_is_free() {
-        let mut pool = pool("10.99.1.0/24", &[], &[]);
+        let mut pool = pool(254, &[], &[]);
         let first = pool.allocate("alice").unwrap();
         pool.release(first);
         assert_ne!(pool.allocate("bob"), Some(first));
@@ -228,7 +247,7 @@ mod tests {
 
     #[test]
     fn an_address_rests_as_long_as_possible() {
-        let mut pool = pool("10.99.1.0/29", &[], &[]);
+        let mut pool = pool(6, &[], &[]);
         let mut given = Vec::new();
         for user in ["a", "b", "c", "d", "e", "f"] {
             let address = pool.allocate(user).unwrap();
@@ -241,7 +260,7 @@ mod tests {
     #[test]
     fn a_fixed_address_is_given_to_one_session_and_never_to_others() {
         let outside = Ipv4Addr::new(192, 0, 2, 7);
-        let mut pool = pool("10.99.1.0/29", &[], &[at(4), outside]);
+        let mut pool = pool(6, &[], &[at(4), outside]);
         assert_eq!(pool.allocate_fixed(at(4)), Some(at(4)));
         assert_eq!(pool.allocate_fixed(at(4)), None);
         assert_eq!(pool.allocate_fixed(at(2)), None);
@@ -255,31 +274,39 @@ mod tests {
 
     #[test]
     fn a_fixed_address_that_is_the_gateways_is_never_given_out() {
-        assert_eq!(
-            pool("10.99.1.0/29", &[], &[at(1)]).allocate_fixed(at(1)),
-            None
-        );
+        assert_eq!(pool(6, &[], &[at(1)]).allocate_fixed(at(1)), None);
+    }
+
+    #[test]
+    fn a_reserved_address_is_given_out_only_after_its_release() {
+        let mut pool = pool(3, &[], &[]);
+        pool.reserve(at(2));
+        assert_eq!(pool.allocate("alice"), Some(at(3)));
+        assert_eq!(pool.allocate("bob"), None);
+        pool.release(at(2));
+        assert_eq!(pool.allocate("bob"), Some(at(2)));
     }
 
     #[test]
     fn overlapping_and_empty_pools_are_refused() {
-        let [wide, narrow, point]: [Prefix; 3] =
-            ["10.0.0.0/8", "10.99.1.0/24", "10.99.1.1/32"].map(|text| text.parse().unwrap());
+        let (wide, narrow) = (range(at(1), at(9)), range(at(9), at(9)));
         let made = Pool::new(&[wide, narrow], at(1), &[], &[]);
         assert_eq!(made, Err(PoolError::Overlap(wide, narrow)));
-        assert_eq!(Pool::new(&[point], at(1), &[], &[]), Err(PoolError::Empty));
+        for empty in [range(at(1), at(1)), range(at(3), at(2))] {
+            assert_eq!(Pool::new(&[empty], at(1), &[], &[]), Err(PoolError::Empty));
+        }
         assert_eq!(Pool::new(&[], at(1), &[], &[]), Err(PoolError::Empty));
     }
 
     #[test]
     fn the_edges_of_the_address_space_do_not_overflow() {
-        for prefix in [
-            "255.255.255.0/24",
-            "0.0.0.0/24",
-            "255.255.255.255/32",
-            "255.255.255.254/31",
+        let (low, high) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
+        for (first, last) in [
+            (low, low),
+            (high, high),
+            (Ipv4Addr::new(255, 255, 255, 0), high),
         ] {
-            let mut pool = Pool::new(&[prefix.parse().unwrap()], at(1), &[], &[]).unwrap();
+            let mut pool = Pool::new(&[range(first, last)], at(1), &[], &[]).unwrap();
             let all: Vec<_> = std::iter::from_fn(|| pool.allocate("x")).collect();
             all.iter().rev().for_each(|&address| pool.release(address));
             assert_eq!(pool.free_count(), u64::try_from(all.len()).unwrap());
@@ -290,7 +317,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_address_is_ever_given_out_twice(operations in prop::collection::vec((0..4_u8, 0..40_u8), 0..8_000)) {
-            let mut pool = pool("10.99.1.0/27", &[at(9), at(10)], &[at(20), at(21)]);
+            let mut pool = pool(30, &[at(9), at(10)], &[at(20), at(21)]);
             let whole = pool.free_count();
             let mut held: Vec<Ipv4Addr> = Vec::new();
             for (step, (operation, choice)) in operations.into_iter().enumerate() {

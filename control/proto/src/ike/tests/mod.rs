@@ -1,0 +1,8 @@
+//! Whole exchanges under virtual time, spoilt messages, and captured ones.
+
+mod client;
+mod exchanges;
+mod hostile;
+mod lifecycle;
+mod network;
+mod world;
