@@ -12,6 +12,7 @@ pub mod ike;
 pub mod job;
 pub mod l2tp;
 pub mod pool;
+pub mod ppp;
 pub mod rows;
 pub mod spi;
 pub mod time;
