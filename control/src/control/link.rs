@@ -32,7 +32,9 @@ pub enum Subject {
     Sa(Spi),
     /// The inventory of a core.
     Inventory(CoreId),
-    /// Rows and messages: its name.
+    /// A message.
+    Transmit,
+    /// Rows: its name.
     Other(&'static str),
 }
 
@@ -135,7 +137,7 @@ fn subject(core: CoreId, command: &Command) -> Subject {
         Command::RemoveOutbound { .. } => Subject::Other("remove outbound"),
         Command::OpenSession(_) => Subject::Other("open session"),
         Command::CloseSession(_) => Subject::Other("close session"),
-        Command::Transmit(_) => Subject::Other("transmit"),
+        Command::Transmit(_) => Subject::Transmit,
     }
 }
 

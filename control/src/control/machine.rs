@@ -1,13 +1,13 @@
 //! What the event loop asks of the protocol machines; [`Gateway`](culvert_proto::gateway) is all of them, and tests have a twin.
 
 use culvert_dataplane::process::StartError;
-use culvert_proto::gateway::{Input, Output};
+use culvert_proto::gateway::{Input, Output, Reserved};
+use culvert_proto::job::JobDone;
 use culvert_proto::rows::SetId;
 use culvert_proto::time::Time;
 use culvert_wire::id::Spi;
 use rand_chacha::ChaCha20Rng;
 
-use super::strangers::Stranger;
 use crate::config::Config;
 
 /// The whole control plane without its input and output.
@@ -36,11 +36,14 @@ pub trait Machine: Sized {
     /// The next thing to do, in order.
     fn poll_output(&mut self) -> Option<Output>;
 
+    /// Takes the result of a job.
+    fn handle_done(&mut self, now: Time, rng: &mut ChaCha20Rng, done: JobDone);
+
     /// Keeps rows, SPIs and addresses of an unknown set from being given out.
-    fn reserve(&mut self, set: SetId, stranger: &Stranger);
+    fn reserve(&mut self, set: SetId, reserved: Reserved);
 
     /// An unknown set is closed: what it occupied is free again.
-    fn release(&mut self, set: SetId, stranger: &Stranger);
+    fn release(&mut self, now: Time, rng: &mut ChaCha20Rng, set: SetId);
 
     /// How it is, as JSON text.
     fn status(&self, now: Time) -> Vec<u8>;

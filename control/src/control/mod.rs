@@ -19,6 +19,7 @@ use culvert_dataplane::ipc::IpcError;
 use culvert_dataplane::lifeline::{self, Lifeline, Order, Report};
 use culvert_dataplane::process::StartError;
 use culvert_proto::gateway::{Input, Output};
+use culvert_proto::job::JobDone;
 use culvert_proto::rows::{Change, SetId};
 use culvert_proto::time::Time;
 use culvert_wire::id::Spi;
@@ -30,17 +31,21 @@ use crate::config::Config;
 use crate::identity::Identity;
 
 pub mod clock;
+mod gateway;
+pub mod jobs;
 pub mod link;
 pub mod machine;
 pub mod mirror;
+mod notes;
 pub mod strangers;
 pub mod translate;
 
 use clock::Entropy;
+use jobs::Jobs;
 use link::{Heard, Link, Subject};
 pub use machine::Machine;
 use mirror::Mirror;
-use strangers::{Stranger, Strangers};
+use strangers::Strangers;
 
 /// What the supervisor hands to control, sealed.
 #[derive(Serialize, Deserialize)]
@@ -114,6 +119,7 @@ struct Control<M> {
     /// A command was not taken: what follows makes no sense without it.
     is_link_choked: bool,
     entropy: Entropy,
+    jobs: Jobs,
     cores: u8,
 }
 
@@ -127,6 +133,7 @@ impl<M: Machine> Control<M> {
             link: None,
             is_link_choked: false,
             entropy: Entropy::new(now).map_err(StartError::system)?,
+            jobs: Jobs::start().map_err(StartError::system)?,
             cores: u8::try_from(begin.config.workers.len()).map_err(StartError::system)?,
         })
     }
@@ -149,6 +156,7 @@ impl<M: Machine> Control<M> {
                     }
                 }
                 heard = hear(&mut self.link) => self.handle_heard(heard, lifeline),
+                done = self.jobs.done() => self.handle_done(done),
                 () = sleep_until(timeout) => self.handle_timeout(),
             }
             self.act();
@@ -175,8 +183,8 @@ impl<M: Machine> Control<M> {
         self.is_link_choked = false;
         if self.acquaintance == Acquaintance::Full {
             // Closed rather than kept: a new data plane does not hold them, and nobody else can tell.
-            for (set, stranger) in self.strangers.take_all() {
-                self.close_stranger(set, &stranger);
+            for set in self.strangers.take_all() {
+                self.close_stranger(set);
             }
             let rows = self.mirror.install();
             info!(
@@ -245,6 +253,8 @@ impl<M: Machine> Control<M> {
                 self.end_inventory(core, lifeline);
             }
             Subject::Other(_) if link::is_harmless(subject, refusal) => {}
+            // Anybody may have it sent to where there is no way.
+            Subject::Transmit => debug!(?refusal, "message not sent"),
             Subject::Other(command) => warn!(command, ?refusal, "refused by the data plane"),
         }
     }
@@ -293,8 +303,8 @@ impl<M: Machine> Control<M> {
                 "sessions of an earlier control flow on"
             );
         }
-        for (set, stranger) in self.strangers.iter() {
-            self.machine.reserve(set, stranger);
+        for (set, reserved) in self.strangers.iter() {
+            self.machine.reserve(set, reserved.clone());
         }
         self.acquaintance = Acquaintance::Full;
         lifeline.report(&Report::Ready);
@@ -332,21 +342,25 @@ impl<M: Machine> Control<M> {
 
     fn handle_timeout(&mut self) {
         let now = clock::now();
-        for (set, stranger) in self.strangers.take_expired(now) {
+        for set in self.strangers.take_expired(now) {
             debug!("unknown for too long");
-            self.close_stranger(set, &stranger);
+            self.close_stranger(set);
         }
         if self.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.machine.handle_timeout(now, self.entropy.rng(now));
         }
     }
 
-    fn close_stranger(&mut self, set: SetId, stranger: &Stranger) {
-        self.send((
-            translate::core(set.core),
-            api::Command::CloseSet(translate::set_id(set)),
-        ));
-        self.machine.release(set, stranger);
+    fn handle_done(&mut self, done: JobDone) {
+        let now = clock::now();
+        self.machine.handle_done(now, self.entropy.rng(now), done);
+    }
+
+    fn close_stranger(&mut self, set: SetId) {
+        let close = api::Command::CloseSet(translate::set_id(set));
+        self.send((translate::core(set.core), close));
+        let now = clock::now();
+        self.machine.release(now, self.entropy.rng(now), set);
     }
 
     /// Does what the machines want done, in order.
@@ -355,15 +369,23 @@ impl<M: Machine> Control<M> {
             match output {
                 Output::Change(change) => self.change(&change),
                 Output::Transmit { to, bytes } => self.send(translate::transmit(to, bytes)),
+                Output::Job(job) => self.jobs.give(job),
+                Output::Note(note) => notes::log(&note),
+                Output::WantAddress => {
+                    if let Some(set) = self.strangers.take_for_address() {
+                        debug!("its address is wanted");
+                        self.close_stranger(set);
+                    }
+                }
             }
         }
     }
 
     fn change(&mut self, change: &Change) {
         if let Change::OpenSet { path, .. } = change {
-            for (set, stranger) in self.strangers.take_from(path.remote) {
+            for set in self.strangers.take_from(path.remote) {
                 debug!("its peer has come back");
-                self.close_stranger(set, &stranger);
+                self.close_stranger(set);
             }
         }
         self.mirror.apply(change);

@@ -5,13 +5,13 @@
 //! they have been unknown for the configured time, or because the data plane died, whom nobody can tell about them again.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use culvert_dataplane::api::{self, Held};
-use culvert_proto::rows::{SessionRow, SetId};
+use culvert_proto::gateway::Reserved;
+use culvert_proto::rows::SetId;
 use culvert_proto::time::Time;
-use culvert_wire::id::Spi;
 
 use super::translate;
 
@@ -23,15 +23,13 @@ pub struct Strangers {
     patience: Duration,
 }
 
-/// One unknown set and what it occupies.
+/// One unknown set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stranger {
+struct Stranger {
     /// Where its peer is.
-    pub remote: Option<SocketAddr>,
-    /// Its sessions and their addresses.
-    pub sessions: Vec<(SessionRow, Option<Ipv4Addr>)>,
-    /// Its inbound SAs.
-    pub inbound: Vec<Spi>,
+    remote: Option<SocketAddr>,
+    /// What it occupies.
+    reserved: Reserved,
 }
 
 impl Strangers {
@@ -60,18 +58,26 @@ impl Strangers {
                 self.sets
                     .entry(set(id))
                     .or_default()
+                    .reserved
                     .sessions
                     .push((row, *address));
             }
             Held::Inbound { spi, set: id } => {
-                self.sets.entry(set(id)).or_default().inbound.push(*spi);
+                self.sets
+                    .entry(set(id))
+                    .or_default()
+                    .reserved
+                    .inbound
+                    .push(*spi);
             }
         }
     }
 
-    /// The sets and what they occupy, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (SetId, &Stranger)> {
-        self.sets.iter().map(|(set, stranger)| (*set, stranger))
+    /// The sets, and what the machines must not give out, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (SetId, &Reserved)> {
+        self.sets
+            .iter()
+            .map(|(set, stranger)| (*set, &stranger.reserved))
     }
 
     /// How many sets are unknown.
@@ -85,14 +91,15 @@ impl Strangers {
     }
 
     /// A peer has made a set from `remote`: the sets it had from there before, which are now to be closed.
-    pub fn take_from(&mut self, remote: SocketAddr) -> Vec<(SetId, Stranger)> {
+    pub fn take_from(&mut self, remote: SocketAddr) -> Vec<SetId> {
         self.take_if(|stranger| stranger.remote == Some(remote))
     }
 
     /// An address is wanted and there is no other: one set that holds one, now to be closed.
-    pub fn take_for_address(&mut self) -> Option<(SetId, Stranger)> {
+    pub fn take_for_address(&mut self) -> Option<SetId> {
         let holds = |stranger: &Stranger| {
             stranger
+                .reserved
                 .sessions
                 .iter()
                 .any(|(_, address)| address.is_some())
@@ -102,11 +109,11 @@ impl Strangers {
             .iter()
             .find(|(_, stranger)| holds(stranger))
             .map(|(set, _)| *set)?;
-        self.sets.remove_entry(&set)
+        self.sets.remove(&set).map(|_| set)
     }
 
     /// All of them once their time is over, now to be closed.
-    pub fn take_expired(&mut self, now: Time) -> Vec<(SetId, Stranger)> {
+    pub fn take_expired(&mut self, now: Time) -> Vec<SetId> {
         if now < self.expiry() {
             return Vec::new();
         }
@@ -114,8 +121,8 @@ impl Strangers {
     }
 
     /// All of them: the data plane that held them is gone.
-    pub fn take_all(&mut self) -> Vec<(SetId, Stranger)> {
-        std::mem::take(&mut self.sets).into_iter().collect()
+    pub fn take_all(&mut self) -> Vec<SetId> {
+        std::mem::take(&mut self.sets).into_keys().collect()
     }
 
     /// When their time is over; `None` if there are none.
@@ -127,18 +134,21 @@ impl Strangers {
         self.found + self.patience
     }
 
-    fn take_if(&mut self, is_meant: impl Fn(&Stranger) -> bool) -> Vec<(SetId, Stranger)> {
+    fn take_if(&mut self, is_meant: impl Fn(&Stranger) -> bool) -> Vec<SetId> {
         let (taken, kept) = std::mem::take(&mut self.sets)
             .into_iter()
             .partition(|(_, stranger)| is_meant(stranger));
         self.sets = kept;
-        BTreeMap::into_iter(taken).collect()
+        BTreeMap::into_keys(taken).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use culvert_dataplane::api::CoreId;
+    use culvert_wire::id::Spi;
 
     use super::*;
 
@@ -182,19 +192,14 @@ mod tests {
         let mut strangers = two_sets();
         assert!(strangers.take_from(remote(9)).is_empty());
         let taken = strangers.take_from(remote(2));
-        assert_eq!(taken.len(), 1);
-        assert_eq!(taken[0].0.row, 2);
-        assert_eq!(taken[0].1.inbound, [Spi(2 << 22)]);
+        assert_eq!(taken.iter().map(|set| set.row).collect::<Vec<_>>(), [2]);
         assert_eq!(strangers.len(), 1);
     }
 
     #[test]
     fn the_last_addresses_are_taken_from_those_that_hold_one() {
         let mut strangers = two_sets();
-        assert_eq!(
-            strangers.take_for_address().map(|(set, _)| set.row),
-            Some(2)
-        );
+        assert_eq!(strangers.take_for_address().map(|set| set.row), Some(2));
         assert_eq!(strangers.take_for_address(), None);
         assert_eq!(strangers.len(), 1);
     }

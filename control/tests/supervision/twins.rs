@@ -8,13 +8,13 @@ use std::os::fd::OwnedFd;
 
 use culvert::config::Config;
 use culvert::control::Machine;
-use culvert::control::strangers::Stranger;
 use culvert_dataplane::api::{
     Answer, Command, DataplaneConfig, Event, Held, Punt, Refusal, Request, Start,
 };
 use culvert_dataplane::lifeline::Blame;
 use culvert_dataplane::process::{CoreStatus, Cores, Count, StartError, Status, Wanted};
-use culvert_proto::gateway::{Destination, Input, Output};
+use culvert_proto::gateway::{Destination, Input, Output, Reserved};
+use culvert_proto::job::JobDone;
 use culvert_proto::rows::{
     AesKeyLen, Change, CoreId, Encapsulation, EspSuite, InnerPorts, KeyMaterial, Path, Phase,
     PppFraming, Sequencing, SessionRow, SessionSpec, SetId,
@@ -260,11 +260,13 @@ impl Machine for OneSession {
         self.outputs.pop_front()
     }
 
-    fn reserve(&mut self, _set: SetId, _stranger: &Stranger) {
+    fn handle_done(&mut self, _now: Time, _rng: &mut ChaCha20Rng, _done: JobDone) {}
+
+    fn reserve(&mut self, _set: SetId, _reserved: Reserved) {
         self.reserved += 1;
     }
 
-    fn release(&mut self, _set: SetId, _stranger: &Stranger) {
+    fn release(&mut self, _now: Time, _rng: &mut ChaCha20Rng, _set: SetId) {
         self.reserved -= 1;
     }
 

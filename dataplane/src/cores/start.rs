@@ -1,6 +1,7 @@
 //! From a configuration and descriptors to running workers.
 
 use std::io::Read;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::{fs, io, process, thread};
@@ -20,11 +21,20 @@ use crate::port::Port;
 use crate::port::xdp::{self, Bound, XdpPort};
 use crate::process::StartError;
 use crate::ring::Endpoint;
-use crate::worker::{self, Worker};
+use crate::worker::Worker;
 use crate::xdp::{SocketMap, Verdicts};
 
 /// Peers' addresses that are watched beyond those of sets.
 const PASSING: usize = 4_096;
+
+/// The shards of inbound SAs that core `core` of `workers` owns, out of `shards`: as many in a row for each, the last ones a remainder.
+pub fn shards(shards: u16, core: CoreId, workers: usize) -> Range<u16> {
+    let workers = u16::try_from(workers).unwrap_or(u16::MAX).max(1);
+    let each = shards / workers;
+    let first = each * u16::from(core.0);
+    let is_last = u16::from(core.0) + 1 == workers;
+    first..if is_last { shards } else { first + each }
+}
 
 /// Starts a worker for each configured core. Within a `LocalSet`.
 ///
@@ -51,7 +61,7 @@ pub fn start(config: DataplaneConfig, fds: Vec<OwnedFd>) -> Result<PacketCores, 
         let [outer, inner] = &bound.ports;
         steer(&mut outer_sockets, settings.outer_queue, outer)?;
         steer(&mut core_sockets, settings.core_queue, inner)?;
-        let shards = || worker::shards(config.limits.shards, core, config.workers.len());
+        let shards = || shards(config.limits.shards, core, config.workers.len());
         let slots = continuity.split_off(shards());
         lanes.push(lane(
             core,
@@ -206,4 +216,23 @@ fn watch(link: &Link, news: Arc<Notify>) -> io::Result<()> {
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shard_belongs_to_one_core() {
+        for (count, workers) in [(1, 1), (64, 1), (64, 2), (64, 3), (1_024, 64), (7, 7)] {
+            let all: Vec<u16> = (0..workers)
+                .flat_map(|core| shards(count, CoreId(core), usize::from(workers)))
+                .collect();
+            assert_eq!(
+                all,
+                (0..count).collect::<Vec<_>>(),
+                "{count} over {workers}"
+            );
+        }
+    }
 }
