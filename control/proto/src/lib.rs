@@ -7,7 +7,7 @@
 
 pub mod crypto;
 pub mod deadlines;
-//GW pub mod gateway;
+pub mod gateway;
 pub mod ike;
 pub mod job;
 pub mod l2tp;

@@ -298,6 +298,22 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_padding_and_dummies_parse() {
+        let mut plaintext = std::vec![0xEE; 255];
+        plaintext.extend([255, Protocol::NO_NEXT_HEADER.0]);
+        let dummy = Trailer {
+            payload_len: 0,
+            pad_len: 255,
+            next_header: Protocol::NO_NEXT_HEADER,
+        };
+        assert_eq!(Trailer::parse(&plaintext), Ok(dummy));
+        assert_eq!(
+            Trailer::parse(&plaintext[1..]),
+            Err(Malformed::Padding(255))
+        );
+    }
+
+    #[test]
     fn ike_goes_out_behind_its_marker() {
         let mut payload = [0xA5; 7];
         assert_eq!(emit_ike(&mut payload, &[1, 2]), Ok(6));

@@ -102,6 +102,9 @@ pub enum Output {
     },
     /// Compute something and come back with [`handle_done`](super::Gateway::handle_done).
     Job(Job),
+    /// A client waits for an address, and only sets that were [reserved](super::Gateway::reserve) have any: close and
+    /// [release](super::Gateway::release) one of them.
+    WantAddress,
     /// Something for the log.
     Note(Note),
 }
@@ -113,12 +116,19 @@ pub enum Note {
     Ike(ike::Note),
     /// Of L2TP.
     L2tp(l2tp::Note),
+    /// Of a session's PPP.
+    Ppp {
+        /// The session.
+        session: SessionRow,
+        /// What happened.
+        note: ppp::Note,
+    },
     /// A client is on: its address forwards.
     SessionUp {
         /// Its session.
         session: SessionRow,
-        /// Where the client is.
-        remote: SocketAddr,
+        /// Its set.
+        set: SetId,
         /// Who it is.
         user: String,
         /// Its address.

@@ -19,12 +19,13 @@ use culvert_wire::id::Spi;
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 
+use crate::deadlines::Deadlines;
 use crate::ike::{self, Responder};
 use crate::job::{Job, JobDone, JobId};
 use crate::l2tp::{self, Lns, Peer, SessionKey, SessionOpened, TunnelKey};
 use crate::pool::Pool;
 use crate::ppp;
-use crate::rows::{Change, CoreId, Encapsulation, InnerPorts, Path, SessionRow, SetId};
+use crate::rows::{Change, CoreId, Encapsulation, InnerPorts, SessionRow, SetId};
 use crate::spi::Rows;
 use crate::time::Time;
 use crate::users::Users;
@@ -63,23 +64,18 @@ pub struct Gateway {
     rows: Vec<Rows>,
     calls: BTreeMap<SessionKey, Call>,
     by_row: BTreeMap<SessionRow, SessionKey>,
+    /// When calls want to be called.
+    deadlines: Deadlines<SessionKey>,
     /// Calls that may have something to say.
     stirred: BTreeSet<SessionKey>,
     /// Calls whose user is known and for whom there was no address.
     waiting: BTreeSet<SessionKey>,
-    /// Sets made for peers in the clear, with their tunnels.
-    clear: BTreeMap<SetId, ClearSet>,
+    /// Sets made for peers in the clear, by their tunnels.
+    clear: BTreeMap<TunnelKey, SetId>,
     jobs: BTreeMap<JobId, Asker>,
     last_job: u64,
     reserved: BTreeMap<SetId, Reserved>,
     outputs: VecDeque<Output>,
-}
-
-/// A set without SAs, for a peer whose tunnel is in the clear.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct ClearSet {
-    path: Path,
-    tunnels: BTreeSet<TunnelKey>,
 }
 
 /// Who waits for a job; machines number their jobs on their own.
@@ -101,6 +97,7 @@ impl Gateway {
             pool: config.pool,
             calls: BTreeMap::new(),
             by_row: BTreeMap::new(),
+            deadlines: Deadlines::default(),
             stirred: BTreeSet::new(),
             waiting: BTreeSet::new(),
             clear: BTreeMap::new(),
@@ -136,7 +133,7 @@ impl Gateway {
         match self.jobs.remove(&done.id) {
             Some(Asker::Ike(id)) => self.ike.handle_done(now, rng, JobDone { id, ..done }),
             Some(Asker::Ppp(session, id)) => {
-                self.handle_ppp_done(now, rng, session, JobDone { id, ..done });
+                self.handle_ppp_done(now, session, &JobDone { id, ..done });
             }
             None => {}
         }
@@ -144,8 +141,8 @@ impl Gateway {
     }
 
     /// The data plane would not take a pair of SAs, or it has run out of sequence numbers: the pair is dead.
-    pub fn handle_lost(&mut self, now: Time, rng: &mut dyn CryptoRng, set: SetId, inbound: Spi) {
-        self.ike.handle_lost(now, rng, set, inbound);
+    pub fn handle_lost(&mut self, now: Time, rng: &mut dyn CryptoRng, inbound: Spi) {
+        self.ike.handle_lost(rng, inbound);
         self.settle(now, rng);
     }
 
@@ -167,8 +164,8 @@ impl Gateway {
 
     /// When [`Self::handle_timeout`] is to be called next.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let calls = self.calls.values().filter_map(Call::poll_timeout).min();
-        [self.ike.poll_timeout(), self.lns.poll_timeout(), calls].into_iter().flatten().min()
+        let machines = [self.ike.poll_timeout(), self.lns.poll_timeout(), self.deadlines.next()];
+        machines.into_iter().flatten().min()
     }
 
     /// Takes the next thing to do.
@@ -194,12 +191,7 @@ impl Gateway {
             ike::Output::Transmit { core, path, bytes } => {
                 self.transmit(Destination::Ike { core, path }, bytes);
             }
-            ike::Output::Change(Change::CloseSet(set)) => {
-                // What is in the set goes first, so that no row outlives its set.
-                self.lns.close_set(now, set);
-                self.settle_lns(now, rng);
-                self.change(Change::CloseSet(set));
-            }
+            ike::Output::Change(Change::CloseSet(set)) => self.close_rows(now, rng, set),
             ike::Output::Change(change) => self.change(change),
             ike::Output::Job(job) => self.ask(job, Asker::Ike),
             ike::Output::SetOpened { .. } | ike::Output::SetClosed { .. } => {}
@@ -217,7 +209,7 @@ impl Gateway {
                 self.transmit(to, bytes);
             }
             l2tp::Output::TunnelOpened { tunnel, peer, .. } => self.tunnel_opened(now, tunnel, peer),
-            l2tp::Output::TunnelClosed { tunnel, .. } => self.tunnel_closed(tunnel),
+            l2tp::Output::TunnelClosed { tunnel, .. } => self.tunnel_closed(now, rng, tunnel),
             l2tp::Output::SessionOpened(opened) => self.session_opened(now, opened),
             l2tp::Output::SessionConnected(connected) => self.session_connected(now, rng, &connected),
             l2tp::Output::SessionClosed { session, cause } => self.session_closed(session, cause),
@@ -225,44 +217,36 @@ impl Gateway {
         }
     }
 
-    fn settle_lns(&mut self, now: Time, rng: &mut dyn CryptoRng) {
+    /// A peer in the clear has proved itself: its packets get a set to belong to.
+    fn tunnel_opened(&mut self, now: Time, tunnel: TunnelKey, peer: Peer) {
+        let Peer::Clear { core, path } = peer else {
+            return;
+        };
+        let Some(set) = self.ike.take_row(core) else {
+            self.note(Note::Full(Table::Sets));
+            return self.lns.close_tunnel(now, tunnel);
+        };
+        self.clear.insert(tunnel, set);
+        self.lns.move_peer(peer, set);
+        self.change(Change::OpenSet { set, path, encapsulation: Encapsulation::Clear });
+    }
+
+    /// A peer in the clear lives as long as the tunnel that made its set; another tunnel makes another set.
+    fn tunnel_closed(&mut self, now: Time, rng: &mut dyn CryptoRng, tunnel: TunnelKey) {
+        let Some(set) = self.clear.remove(&tunnel) else {
+            return;
+        };
+        self.close_rows(now, rng, set);
+        self.ike.give_back_row(set);
+    }
+
+    /// Closes a set's row; what is in it goes first, so that no row outlives its set.
+    fn close_rows(&mut self, now: Time, rng: &mut dyn CryptoRng, set: SetId) {
+        self.lns.close_set(now, set);
         while let Some(output) = self.lns.poll_output() {
             self.on_lns(now, rng, output);
         }
-    }
-
-    /// A peer in the clear has proved itself: its packets get a set to belong to.
-    fn tunnel_opened(&mut self, now: Time, tunnel: TunnelKey, peer: Peer) {
-        match peer {
-            Peer::Set(set) => {
-                if let Some(clear) = self.clear.get_mut(&set) {
-                    clear.tunnels.insert(tunnel);
-                }
-            }
-            Peer::Clear { core, path } => {
-                let Some(set) = self.ike.take_set_row(core) else {
-                    self.note(Note::Full(Table::Sets));
-                    return self.lns.close_tunnel(now, tunnel, l2tp::Cause::Administrative);
-                };
-                self.clear.insert(set, ClearSet { path, tunnels: BTreeSet::from([tunnel]) });
-                self.lns.move_peer(peer, set);
-                self.change(Change::OpenSet { set, path, encapsulation: Encapsulation::Clear });
-            }
-        }
-    }
-
-    fn tunnel_closed(&mut self, tunnel: TunnelKey) {
-        let Some((&set, clear)) =
-            self.clear.iter_mut().find(|(_, clear)| clear.tunnels.contains(&tunnel))
-        else {
-            return;
-        };
-        clear.tunnels.remove(&tunnel);
-        if clear.tunnels.is_empty() {
-            self.clear.remove(&set);
-            self.ike.give_back_set_row(set);
-            self.change(Change::CloseSet(set));
-        }
+        self.change(Change::CloseSet(set));
     }
 
     fn session_opened(&mut self, now: Time, opened: SessionOpened) {
@@ -274,7 +258,7 @@ impl Gateway {
             self.note(Note::Full(Table::Sessions));
             return self.lns.close_session(now, opened.session, l2tp::Cause::Administrative);
         };
-        let call = Call::new(row, set, &opened);
+        let call = Call::new(now, row, set, &opened);
         self.change(Change::OpenSession(call.spec.clone()));
         self.by_row.insert(row, opened.session);
         self.calls.insert(opened.session, call);

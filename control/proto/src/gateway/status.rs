@@ -1,6 +1,6 @@
 //! How the control plane is, for `culvert status`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -39,8 +39,6 @@ pub struct SessionStatus {
     pub row: SessionRow,
     /// Its set.
     pub set: SetId,
-    /// Where the client is, unless its set is in the clear.
-    pub remote: Option<SocketAddr>,
     /// Who it is, once that is known.
     pub user: Option<String>,
     /// Its address, once it forwards.
@@ -68,7 +66,6 @@ impl Gateway {
         SessionStatus {
             row: call.spec.row,
             set: call.spec.set,
-            remote: self.ike.path_of(call.spec.set).map(|path| path.remote),
             user: call.user.clone(),
             address: call.address,
             age: now.since(call.since),

@@ -137,6 +137,11 @@ impl Lns {
         self.timers.cancel(Timer::Forget(peer));
     }
 
+    /// Closes a tunnel with StopCCN.
+    pub fn close_tunnel(&mut self, now: Time, tunnel: TunnelKey) {
+        self.with_tunnel(now, tunnel, Tunnel::shut_down);
+    }
+
     /// Says CDN to every session and StopCCN to every tunnel.
     pub fn close_all(&mut self, now: Time) {
         let keys: Vec<TunnelKey> = self.tunnels.keys().copied().collect();

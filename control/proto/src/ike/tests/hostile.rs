@@ -604,7 +604,9 @@ fn take(world: &mut World, client: &mut Client, step: usize) {
         }
         2 if client.skeyid.is_some() => {
             let message = client.message_5();
-            world.deliver(path, &message);
+            if let [reply] = world.deliver(path, &message).as_slice() {
+                client.read_message_6(reply);
+            }
         }
         // Message 5 with a wrong hash.
         3 if client.skeyid.is_some() => {

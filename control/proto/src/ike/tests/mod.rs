@@ -1,5 +1,6 @@
 //! Whole exchanges under virtual time, spoilt messages, and captured ones.
 
+mod captured;
 mod client;
 mod exchanges;
 mod hostile;
