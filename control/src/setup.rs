@@ -50,7 +50,7 @@ pub fn prepare(config: &Config) -> Result<(Plan, Held), Failure> {
     let local_addresses = local_addresses(config, &outer)?;
     check_queues(config, &outer)?;
     let (core, pair) = core_side(config)?;
-    let mut steering = Steering::load_object(culvert_ebpf::OBJECT).map_err(xdp)?;
+    let mut steering = Steering::load().map_err(xdp)?;
     steer(&mut steering, config, &local_addresses, &core)?;
     let dataplane = DataplaneConfig {
         outer: outer.device,
