@@ -36,6 +36,8 @@ pub enum Layer {
     Udp,
     /// An L2TP message.
     L2tp,
+    /// An IPv4 packet from the core side, not yet led to a session.
+    FromCore,
     /// A PPP frame.
     Ppp,
     /// What follows the protocol field of a PPP frame.
@@ -85,6 +87,8 @@ pub struct Packet {
     pub session: SessionRow,
     /// PPP protocol number.
     pub ppp: u16,
+    /// Whether another core handed it over: it is not handed on again.
+    pub is_handed: bool,
 }
 
 const NOWHERE: SocketAddrV4 = SocketAddrV4::new(std::net::Ipv4Addr::UNSPECIFIED, 0);
@@ -113,6 +117,7 @@ impl Packet {
             ports: (0, 0),
             session: SessionRow(0),
             ppp: 0,
+            is_handed: false,
         }
     }
 

@@ -13,7 +13,7 @@
 //! A [`worker::Worker`] owns two [`port`]s, the [`table::Rows`] of its core and nothing that another thread touches. It takes frames from
 //! a port into a [`batch::Batch`], passes that through the [`stage`]s, each of which sets [`verdict::Verdict`]s, and gives every packet its
 //! end: the other port, control ([`punt`]), or a counted drop. Between batches it carries out the [`order`]s of the process's IPC thread,
-//! which holds the other ends of its queues ([`link`]).
+//! which holds the other ends of its queues ([`link`]). A packet that arrived on another core than its rows' is handed on once ([`handoff`]).
 
 pub mod api;
 pub mod batch;
@@ -21,6 +21,7 @@ pub mod confine;
 pub mod cores;
 pub mod device;
 pub mod frame;
+pub mod handoff;
 pub mod ipc;
 pub mod lifeline;
 pub mod link;

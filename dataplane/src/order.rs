@@ -355,11 +355,31 @@ fn open_session(spec: &SessionSpec, rows: &mut Rows) -> Result<(), Refusal> {
     rows.sessions
         .open(spec, set.sessions)
         .map_err(|_| Refusal::Exhausted)?;
+    announce(spec, rows)?;
+    let set = rows.sets.find_mut(spec.set).ok_or(Refusal::Absent)?;
     set.sessions = Some(spec.row);
     if let Some(session) = rows.sessions.find_mut(spec.row) {
         session.next_sequence = next_sequence;
     }
     Ok(())
+}
+
+/// Tells the other cores where the session's address is.
+fn announce(spec: &SessionSpec, rows: &mut Rows) -> Result<(), Refusal> {
+    let Phase::Open { address, .. } = spec.phase else {
+        return Ok(());
+    };
+    let whereabouts = &rows.whereabouts;
+    if whereabouts.is_alone()
+        || whereabouts
+            .directory
+            .insert(address, whereabouts.core())
+            .is_ok()
+    {
+        return Ok(());
+    }
+    rows.sessions.close(spec.row);
+    Err(Refusal::Exhausted)
 }
 
 /// Ids are not zero and not another session's; so is the address.
@@ -390,6 +410,10 @@ fn is_legal(spec: &SessionSpec, rows: &Rows) -> bool {
 
 fn close_session(row: SessionRow, rows: &mut Rows) -> Result<(), Refusal> {
     let session = rows.sessions.close(row).ok_or(Refusal::Absent)?;
+    if let Some(address) = session.address {
+        let whereabouts = &rows.whereabouts;
+        whereabouts.directory.remove(address, whereabouts.core());
+    }
     if let Some(set) = rows
         .sets
         .find_mut(session.set)
@@ -445,11 +469,8 @@ fn address(
     match to {
         Destination::Ike { local, remote } => {
             if Port(local.port()) == Port::NAT_T {
-                packet
-                    .prepend(MARKER_LEN)
-                    .ok_or(Refusal::TooLong)?
-                    .first_chunk_mut()
-                    .map(|marker: &mut [u8; MARKER_LEN]| marker.fill(0));
+                let front = packet.prepend(MARKER_LEN).ok_or(Refusal::TooLong)?;
+                front.get_mut(..MARKER_LEN).ok_or(Refusal::TooLong)?.fill(0);
             }
             envelope(packet, v4(local)?, v4(remote)?, next_hop, rows)
         }

@@ -1,7 +1,7 @@
 //! What the path decides about a packet, and the counters that account for every one of them.
 //!
 //! ```text
-//! received + originated + split = sent + punted + dropped + merged + in flight        per Ledger
+//! received + taken + originated + split = sent + given + punted + dropped + merged + in flight        per Ledger
 //! ```
 //! A [`Ledger`] is kept for each place where a packet's life may begin: the outer port, the core port, and control. Its packets
 //! are counted there to their end, whichever port that is.
@@ -183,7 +183,7 @@ reasons! {
     PuntQueue "punt_queue" "DESIGN §3";
     /// The port took no more packets.
     RingFull "ring_full" "DESIGN §3";
-    /// The packet belongs to a core that this gateway does not have.
+    /// The ring to the core that the packet belongs to is full, or there is no such core.
     HandOff "hand_off" "DESIGN §4";
 }
 
@@ -192,6 +192,10 @@ reasons! {
 pub struct Ledger {
     /// Packets taken from the port.
     pub received: u64,
+    /// Packets that another core handed over.
+    pub taken: u64,
+    /// Packets handed to another core.
+    pub given: u64,
     /// Packets that we made ourselves.
     pub originated: u64,
     /// Packets that fragmentation added.
@@ -213,6 +217,8 @@ impl Ledger {
     pub fn new() -> Self {
         Self {
             received: 0,
+            taken: 0,
+            given: 0,
             originated: 0,
             split: 0,
             sent: 0,
@@ -238,8 +244,8 @@ impl Ledger {
     /// Whether every packet is accounted for.
     pub fn is_balanced(&self) -> bool {
         let dropped: u64 = self.dropped.iter().sum();
-        self.received + self.originated + self.split
-            == self.sent + self.punted + dropped + self.merged + self.in_flight
+        self.received + self.taken + self.originated + self.split
+            == self.sent + self.given + self.punted + dropped + self.merged + self.in_flight
     }
 }
 

@@ -1,11 +1,12 @@
 //! A worker: one core's loop over its two ports, its rows and its queues.
 //!
 //! ```text
-//! turn   orders ─► up ─► down ─► what stages made ─► reports ─► wake the kernel
+//! turn   orders ─► up ─► down ─► what other cores handed over ─► what stages made ─► reports ─► wake the kernel
 //! run    turns while there is work; after some idle ones, sleeps in poll until a port or the link has something
 //! ```
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
@@ -17,6 +18,7 @@ use crate::api::{
 };
 use crate::batch::{Batch, Layer, Packet};
 use crate::frame::{BATCH, FramePool, Frames};
+use crate::handoff::Exchange;
 use crate::link::{Keys, Near, Order, Reply, Report, Retired, Snapshot};
 use crate::mem::continuity::Continuity;
 use crate::moment::Moment;
@@ -25,7 +27,7 @@ use crate::port::Port;
 use crate::stage::classify::{outer, transport};
 use crate::stage::esp_open::esp_open;
 use crate::stage::esp_seal::esp_seal;
-use crate::stage::fragment::{cut, cut_outer};
+use crate::stage::fragment::{cut, cut_frame};
 use crate::stage::l2tp_decap::l2tp_decap;
 use crate::stage::l2tp_encap::l2tp_encap;
 use crate::stage::ppp_decap::ppp_decap;
@@ -46,12 +48,21 @@ const NAP: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
+/// The longest sleep while frames are on their way out: in copy mode the kernel sends only when it is woken.
+const DOZE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 500_000,
+};
 /// Rows looked at in one turn for an inventory.
 const INVENTORY_STEP: u32 = 64;
 
-/// The shards that core `core` of `workers` owns, out of `shards`: every `workers`-th.
-pub fn shards(shards: u16, core: CoreId, workers: usize) -> impl Iterator<Item = u16> {
-    (u16::from(core.0)..shards).step_by(workers.max(1))
+/// The shards that core `core` of `workers` owns, out of `shards`: as many in a row for each, the remainder for the last.
+pub fn shards(shards: u16, core: CoreId, workers: usize) -> Range<u16> {
+    let workers = u16::try_from(workers).unwrap_or(u16::MAX).max(1);
+    let each = shards / workers;
+    let first = each * u16::from(core.0);
+    let is_last = u16::from(core.0) + 1 == workers;
+    first..if is_last { shards } else { first + each }
 }
 
 /// One core.
@@ -70,6 +81,7 @@ pub struct Worker<P> {
     to_outer: Outbox,
     to_core: Outbox,
     inventory: Option<Inventory>,
+    exchange: Option<Exchange>,
 }
 
 /// Frames on their way to a port.
@@ -114,7 +126,16 @@ impl<P: Port> Worker<P> {
             to_outer: Outbox::new(),
             to_core: Outbox::new(),
             inventory: None,
+            exchange: None,
         }
+    }
+
+    /// The same worker, connected with the others of its data plane.
+    #[must_use]
+    pub fn joined_by(mut self, exchange: Exchange) -> Self {
+        self.rows.whereabouts = exchange.whereabouts().clone();
+        self.exchange = Some(exchange);
+        self
     }
 
     /// Turns until the link says stop.
@@ -145,10 +166,12 @@ impl<P: Port> Worker<P> {
         let mut work = self.carry_out();
         work += self.go_up();
         work += self.go_down();
+        work += self.take_handed();
         self.send_originated();
         self.flush();
         self.take_inventory();
         self.report();
+        self.send_home();
         self.outer.wake();
         self.core.wake();
         work > 0
@@ -176,12 +199,17 @@ impl<P: Port> Worker<P> {
         outer(up, rows);
         reassemble(up, rows);
         transport(up, rows);
+        self.open_and_send();
+        count
+    }
+
+    fn open_and_send(&mut self) {
+        let Self { rows, up, .. } = self;
         esp_open(up, rows);
         l2tp_decap(up, rows);
         ppp_decap(up, rows);
         to_network(up, rows);
         self.end_all(|worker| &mut worker.up, Direction::Up);
-        count
     }
 
     fn go_down(&mut self) -> usize {
@@ -198,6 +226,51 @@ impl<P: Port> Worker<P> {
         to_session(down, rows);
         self.seal_and_send();
         count
+    }
+
+    /// Takes in what other cores handed over, a batch at most, and lets it go on from where it was.
+    fn take_handed(&mut self) -> usize {
+        let mut count = 0;
+        while count < BATCH
+            && let Some(mut packet) = self.exchange.as_mut().and_then(Exchange::take)
+        {
+            count += 1;
+            self.rows.counters.ledger(packet.origin).taken += 1;
+            (packet.verdict, packet.is_handed) = (Verdict::Forward, true);
+            let batch = if packet.layer == Layer::Esp {
+                &mut self.up
+            } else {
+                &mut self.down
+            };
+            if let Err(packet) = batch.push(packet) {
+                self.drop(packet, Reason::NoFrame);
+            }
+        }
+        to_session(&mut self.down, &mut self.rows);
+        self.seal_and_send();
+        self.open_and_send();
+        count
+    }
+
+    /// Hands a packet to the core that owns its rows.
+    fn hand(&mut self, packet: Packet, core: CoreId) {
+        let origin = packet.origin;
+        let handed = match &mut self.exchange {
+            Some(exchange) => exchange.hand(core, packet),
+            None => Err(packet),
+        };
+        match handed {
+            Ok(()) => self.rows.counters.ledger(origin).given += 1,
+            Err(packet) => self.drop(packet, Reason::HandOff),
+        }
+    }
+
+    /// Others' frames go home, and ours come back.
+    fn send_home(&mut self) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.exchange_frames(&mut self.rows.pool);
+            exchange.publish();
+        }
     }
 
     /// Takes everything in `down` to the outer port, and after it what has to be cut first.
@@ -255,10 +328,10 @@ impl<P: Port> Worker<P> {
     }
 
     fn fit_in(&self, packet: &mut Packet) {
-        packet.verdict = Verdict::Forward;
-        if let Err(reason) = fit(packet, &self.rows) {
-            packet.drop(reason);
-        }
+        packet.verdict = match fit(packet, &self.rows) {
+            Ok((verdict, _)) => verdict,
+            Err(reason) => Verdict::Drop(reason),
+        };
     }
 
     fn push_down(&mut self, packet: Packet) {
@@ -286,12 +359,15 @@ impl<P: Port> Worker<P> {
             Verdict::Forward | Verdict::Split => self.drop(packet, Reason::Absent),
             Verdict::Answer => {
                 packet.ecn = culvert_wire::ipv4::Ecn::NotCapable;
-                packet.sa = SaRow(0);
+                // The sealed request is not needed any more; the answer will be written to another frame.
+                if let Some(received) = packet.out.take() {
+                    self.rows.pool.give(received);
+                }
                 self.fit_in(&mut packet);
                 self.push_down(packet);
             }
             Verdict::Punt(kind) => self.punt(packet, kind),
-            Verdict::HandOff(_) => self.drop(packet, Reason::HandOff),
+            Verdict::HandOff(core) => self.hand(packet, CoreId(core)),
             Verdict::Held => self.release(packet),
             Verdict::Merged => {
                 self.rows.counters.ledger(packet.origin).merged += 1;
@@ -305,33 +381,55 @@ impl<P: Port> Worker<P> {
         if let Some(other) = packet.out.take() {
             self.rows.pool.give(other);
         }
-        match direction {
-            Direction::Up => {
-                if self.to_core.push(packet) {
-                    self.to_core.flush(&mut self.core, &mut self.rows);
-                }
-            }
-            Direction::Down
-                if packet.frame.len() > usize::from(self.rows.here.outer_mtu) + ETHERNET_LEN =>
-            {
-                self.cut_and_send(packet)
-            }
-            Direction::Down => {
-                if self.to_outer.push(packet) {
-                    self.to_outer.flush(&mut self.outer, &mut self.rows);
-                }
-            }
+        if packet.frame.home() != self.rows.pool.home() && !self.adopt(&mut packet) {
+            return self.drop(packet, Reason::NoFrame);
         }
-    }
-
-    fn cut_and_send(&mut self, mut packet: Packet) {
-        let pieces = cut_outer(&mut packet, &mut self.rows, &mut self.pieces);
+        let mtu = match direction {
+            Direction::Up => self.rows.here.core_mtu,
+            Direction::Down => self.rows.here.outer_mtu,
+        };
+        if packet.frame.len() <= usize::from(mtu) + ETHERNET_LEN {
+            return self.post(packet, direction);
+        }
+        let pieces = cut_frame(&mut packet, mtu, &mut self.rows, &mut self.pieces);
         self.count_pieces(packet.origin, pieces);
         self.release(packet);
-        for piece in self.pieces.drain() {
-            if self.to_outer.push(piece) {
-                self.to_outer.flush(&mut self.outer, &mut self.rows);
-            }
+        let mut pieces = std::mem::take(&mut self.pieces);
+        for piece in pieces.drain() {
+            self.post(piece, direction);
+        }
+        self.pieces = pieces;
+    }
+
+    /// Moves a packet in another core's frame, which no port of ours takes, to one of ours; false if there is none.
+    fn adopt(&mut self, packet: &mut Packet) -> bool {
+        let Some(mut frame) = self.rows.pool.take() else {
+            return false;
+        };
+        frame.set_len(packet.frame.len());
+        frame.bytes_mut().copy_from_slice(packet.frame.bytes());
+        self.rows
+            .pool
+            .give(std::mem::replace(&mut packet.frame, frame));
+        true
+    }
+
+    /// Puts a frame that fits the link in line for its port.
+    fn post(&mut self, packet: Packet, direction: Direction) {
+        let Self {
+            outer,
+            core,
+            rows,
+            to_outer,
+            to_core,
+            ..
+        } = self;
+        let (outbox, port) = match direction {
+            Direction::Up => (to_core, core),
+            Direction::Down => (to_outer, outer),
+        };
+        if outbox.push(packet) {
+            outbox.flush(port, rows);
         }
     }
 
@@ -507,21 +605,41 @@ impl<P: Port> Worker<P> {
         }
     }
 
+    /// Whether nothing has come from the link or from other cores; they ring from now on.
+    fn may_sleep(&self) -> bool {
+        if !self.near.fall_asleep() {
+            return false;
+        }
+        let is_quiet = self.exchange.as_ref().is_none_or(Exchange::fall_asleep);
+        if !is_quiet {
+            self.near.wake_up();
+        }
+        is_quiet
+    }
+
     fn sleep(&mut self) -> io::Result<()> {
-        if self.inventory.is_some() || !self.near.fall_asleep() {
+        if self.inventory.is_some() || !self.may_sleep() {
             return Ok(());
         }
-        let fds: ArrayVec<BorrowedFd<'_>, 3> =
-            [Some(self.near.wake_fd()), self.outer.fd(), self.core.fd()]
-                .into_iter()
-                .flatten()
-                .collect();
-        let mut polled: ArrayVec<PollFd<'_>, 3> = fds
+        let fds: ArrayVec<BorrowedFd<'_>, 4> = [
+            Some(self.near.wake_fd()),
+            self.exchange.as_ref().map(Exchange::fd),
+            self.outer.fd(),
+            self.core.fd(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let mut polled: ArrayVec<PollFd<'_>, 4> = fds
             .iter()
             .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
             .collect();
-        let result = poll(&mut polled, Some(&NAP));
+        let is_sending = self.outer.in_flight() + self.core.in_flight() > 0;
+        let result = poll(&mut polled, Some(if is_sending { &DOZE } else { &NAP }));
         self.near.wake_up();
+        if let Some(exchange) = &self.exchange {
+            exchange.wake_up();
+        }
         match result {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),

@@ -36,7 +36,6 @@ pub(super) fn check(source: &Source<'_>, file: &mut file::File) -> Result<Config
     Ok(Config {
         outer: interface(source, &file.outer.interface)?,
         core: core(source, file)?,
-        workers,
         listeners: listeners(source, file, &addresses)?,
         allow_weak_psk: weak_psk_reason(source, file)?,
         psks: psks(source, file)?,
@@ -44,6 +43,7 @@ pub(super) fn check(source: &Source<'_>, file: &mut file::File) -> Result<Config
         pools: pools(source, &file.pool)?,
         users: source.beside(file.users.file.get_ref()),
         limits: limits(source, &file.limits, workers.len())?,
+        workers,
         process: process(source, &file.process),
         addresses,
         ppp,

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use culvert_dataplane::api::CoreId;
-use culvert_dataplane::cores;
 use culvert_dataplane::lifeline::Blame;
 use culvert_dataplane::process::StartError;
+use culvert_dataplane::worker;
 use culvert_proto::gateway::{self, Gateway, Input, Output, Reserved};
-use culvert_proto::ike::{self, CoreRows, CredentialId, Gate, Peers};
+use culvert_proto::ike::config::{self as ike, CoreRows, CredentialId, Gate, Peers};
 use culvert_proto::job::JobDone;
 use culvert_proto::pool::{self, Pool};
 use culvert_proto::rows::{KeyMaterial, SetId};
@@ -48,8 +48,8 @@ impl Machine for Gateway {
         self.handle(now, rng, input);
     }
 
-    fn handle_lost(&mut self, now: Time, rng: &mut ChaCha20Rng, set: SetId, inbound: Spi) {
-        self.handle_lost(now, rng, set, inbound);
+    fn handle_lost(&mut self, now: Time, rng: &mut ChaCha20Rng, inbound: Spi) {
+        self.handle_lost(now, rng, inbound);
     }
 
     fn handle_timeout(&mut self, now: Time, rng: &mut ChaCha20Rng) {
@@ -102,7 +102,7 @@ fn ike(config: &Config) -> ike::Config {
     });
     let workers = config.workers.len();
     let cores = (0..workers).map(|core| CoreRows {
-        shards: cores::shards(
+        shards: worker::shards(
             config.limits.shards,
             CoreId(u8::try_from(core).unwrap_or(u8::MAX)),
             workers,

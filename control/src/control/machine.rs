@@ -22,7 +22,7 @@ pub trait Machine: Sized {
     fn handle(&mut self, now: Time, rng: &mut ChaCha20Rng, input: Input<'_>);
 
     /// The data plane would not take an SA, or it has run out of sequence numbers: the pair is dead.
-    fn handle_lost(&mut self, now: Time, rng: &mut ChaCha20Rng, set: SetId, inbound: Spi);
+    fn handle_lost(&mut self, now: Time, rng: &mut ChaCha20Rng, inbound: Spi);
 
     /// Does what is due at `now`.
     fn handle_timeout(&mut self, now: Time, rng: &mut ChaCha20Rng);

@@ -311,10 +311,10 @@ impl<M: Machine> Control<M> {
     }
 
     fn lose(&mut self, inbound: Spi) {
-        if let Some(set) = self.mirror.forget_inbound(inbound) {
+        if self.mirror.forget_inbound(inbound).is_some() {
             let now = clock::now();
             self.machine
-                .handle_lost(now, self.entropy.rng(now), set, inbound);
+                .handle_lost(now, self.entropy.rng(now), inbound);
         }
     }
 

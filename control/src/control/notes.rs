@@ -8,14 +8,22 @@ pub(super) fn log(note: &Note) {
     match note {
         Note::Ike(note) => debug!(?note, "IKE"),
         Note::L2tp(note) => debug!(?note, "L2TP"),
+        Note::Ppp { session, note } => {
+            debug!(core = session.core.0, row = session.row, ?note, "PPP")
+        }
         Note::SessionUp {
             session,
-            remote,
+            set,
             user,
             address,
         } => {
-            info!(core = session.core.0, row = session.row, "session up");
-            debug!(core = session.core.0, row = session.row, %remote, user, %address, "session up");
+            info!(
+                core = session.core.0,
+                row = session.row,
+                set = set.row,
+                "session up"
+            );
+            debug!(core = session.core.0, row = session.row, user, %address, "session up");
         }
         Note::SessionDown {
             session,

@@ -230,7 +230,7 @@ impl Machine for OneSession {
 
     fn handle(&mut self, _now: Time, _rng: &mut ChaCha20Rng, _input: Input<'_>) {}
 
-    fn handle_lost(&mut self, _now: Time, _rng: &mut ChaCha20Rng, _set: SetId, _inbound: Spi) {}
+    fn handle_lost(&mut self, _now: Time, _rng: &mut ChaCha20Rng, _inbound: Spi) {}
 
     fn handle_timeout(&mut self, _now: Time, _rng: &mut ChaCha20Rng) {
         self.begin = None;

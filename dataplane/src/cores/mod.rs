@@ -31,7 +31,7 @@ mod start;
 
 use hops::{Hops, Way};
 use resolver::Resolver;
-pub use start::{shards, start};
+pub use start::start;
 
 /// Requests of a lane that wait for a next hop or for room.
 const LANE: usize = 1_024;

@@ -1,7 +1,6 @@
 //! From a configuration and descriptors to running workers.
 
 use std::io::Read;
-use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::{fs, io, process, thread};
@@ -14,6 +13,7 @@ use super::hops::Hops;
 use super::resolver::Resolver;
 use super::{Lane, NEIGHBOURS, Neighbours, PacketCores};
 use crate::api::{CoreDevice, CoreId, DataplaneConfig, Device, WorkerConfig};
+use crate::handoff::{self, Exchange};
 use crate::lifeline::Blame;
 use crate::link::{self, Link};
 use crate::mem::continuity::Continuity;
@@ -21,20 +21,11 @@ use crate::port::Port;
 use crate::port::xdp::{self, Bound, XdpPort};
 use crate::process::StartError;
 use crate::ring::Endpoint;
-use crate::worker::Worker;
+use crate::worker::{self, Worker};
 use crate::xdp::{SocketMap, Verdicts};
 
 /// Peers' addresses that are watched beyond those of sets.
 const PASSING: usize = 4_096;
-
-/// The shards of inbound SAs that core `core` of `workers` owns, out of `shards`: as many in a row for each, the last ones a remainder.
-pub fn shards(shards: u16, core: CoreId, workers: usize) -> Range<u16> {
-    let workers = u16::try_from(workers).unwrap_or(u16::MAX).max(1);
-    let each = shards / workers;
-    let first = each * u16::from(core.0);
-    let is_last = u16::from(core.0) + 1 == workers;
-    first..if is_last { shards } else { first + each }
-}
 
 /// Starts a worker for each configured core. Within a `LocalSet`.
 ///
@@ -54,6 +45,7 @@ pub fn start(config: DataplaneConfig, fds: Vec<OwnedFd>) -> Result<PacketCores, 
     let mut outer_sockets = SocketMap::new(outer_sockets).map_err(StartError::system)?;
     let mut core_sockets = SocketMap::new(core_sockets).map_err(StartError::system)?;
     let news = Arc::new(Notify::new());
+    let mut exchanges = exchanges(&config).map_err(StartError::system)?.into_iter();
     let mut lanes = Vec::new();
     for (index, settings) in config.workers.iter().enumerate() {
         let core = CoreId(u8::try_from(index).map_err(StartError::system)?);
@@ -61,17 +53,16 @@ pub fn start(config: DataplaneConfig, fds: Vec<OwnedFd>) -> Result<PacketCores, 
         let [outer, inner] = &bound.ports;
         steer(&mut outer_sockets, settings.outer_queue, outer)?;
         steer(&mut core_sockets, settings.core_queue, inner)?;
-        let shards = || shards(config.limits.shards, core, config.workers.len());
+        let shards = || worker::shards(config.limits.shards, core, config.workers.len());
         let slots = continuity.split_off(shards());
-        lanes.push(lane(
-            core,
-            &config,
-            settings,
-            bound,
-            shards(),
-            slots,
-            &news,
-        )?);
+        let (near, link) = link::pair(core).map_err(StartError::system)?;
+        let [outer, inner] = bound.ports;
+        let worker = Worker::new(&config, (outer, inner), bound.pool, shards(), slots, near);
+        let worker = match exchanges.next() {
+            Some(exchange) => worker.joined_by(exchange),
+            None => worker,
+        };
+        lanes.push(lane(link, worker, settings.cpu, &news)?);
     }
     let (outer, inner) = resolvers(&config).map_err(StartError::system)?;
     Ok(PacketCores {
@@ -140,19 +131,21 @@ fn steer(map: &mut SocketMap, queue: u32, port: &XdpPort) -> Result<(), StartErr
     map.set(queue, socket).map_err(StartError::system)
 }
 
+/// The rings between the cores, if there are several.
+fn exchanges(config: &DataplaneConfig) -> io::Result<Vec<Exchange>> {
+    match config.workers.len() {
+        1 => Ok(Vec::new()),
+        workers => handoff::mesh(workers, config.limits.shards, config.limits.sessions),
+    }
+}
+
 fn lane(
-    core: CoreId,
-    config: &DataplaneConfig,
-    settings: &WorkerConfig,
-    bound: Bound<2>,
-    shards: impl Iterator<Item = u16>,
-    continuity: Continuity,
+    link: Link,
+    worker: Worker<XdpPort>,
+    cpu: Option<usize>,
     news: &Arc<Notify>,
 ) -> Result<Lane, StartError> {
-    let (near, link) = link::pair(core).map_err(StartError::system)?;
-    let [outer, inner] = bound.ports;
-    let worker = Worker::new(config, (outer, inner), bound.pool, shards, continuity, near);
-    let cpu = settings.cpu;
+    let core = link.core();
     let thread = thread::Builder::new()
         .name(format!("culvert-core{}", core.0))
         .spawn(move || work(worker, core, cpu))
@@ -216,23 +209,4 @@ fn watch(link: &Link, news: Arc<Notify>) -> io::Result<()> {
         }
     });
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_shard_belongs_to_one_core() {
-        for (count, workers) in [(1, 1), (64, 1), (64, 2), (64, 3), (1_024, 64), (7, 7)] {
-            let all: Vec<u16> = (0..workers)
-                .flat_map(|core| shards(count, CoreId(core), usize::from(workers)))
-                .collect();
-            assert_eq!(
-                all,
-                (0..count).collect::<Vec<_>>(),
-                "{count} over {workers}"
-            );
-        }
-    }
 }

@@ -18,16 +18,16 @@ use crate::frame::{BATCH, CHUNK};
 use crate::table::replay::{Marked, Refusal};
 use crate::table::sa::{SaRow, SaTable};
 use crate::table::{Rows, window};
-use crate::verdict::Reason;
+use crate::verdict::{Reason, Verdict};
 
 /// Opens all ESP packets of the batch.
 ///
-/// Verdicts: Forward; Drop(EspMalformed, UnknownSpi, WrongEncapsulation, SequenceZero, ReplayDuplicate, ReplayTooOld, NoFrame, Forged,
+/// Verdicts: Forward; HandOff if another core owns the SPI's shard; Drop(EspMalformed, UnknownSpi, WrongEncapsulation, SequenceZero, ReplayDuplicate, ReplayTooOld, NoFrame, Forged,
 /// BadPadding, Dummy, Selector).
 pub fn esp_open(batch: &mut Batch, rows: &mut Rows) {
     for packet in batch.awaiting(Layer::Esp) {
-        if let Err(reason) = look_up(packet, rows) {
-            packet.drop(reason);
+        if let Err(verdict) = look_up(packet, rows) {
+            packet.verdict = verdict;
         }
     }
     let opened = verify(batch, &rows.sas, rows.engine);
@@ -40,10 +40,31 @@ pub fn esp_open(batch: &mut Batch, rows: &mut Rows) {
 }
 
 /// First pass: finds the row, checks the window, and takes a frame to write to.
-fn look_up(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
-    let esp = esp::Packet::parse(packet.rest()).map_err(|_| Reason::EspMalformed)?;
+fn look_up(packet: &mut Packet, rows: &mut Rows) -> Result<(), Verdict> {
+    let esp = esp::Packet::parse(packet.rest()).map_err(|_| Verdict::Drop(Reason::EspMalformed))?;
     let (spi, sequence, sealed_len) = (esp.spi, esp.sequence, esp.body.len());
-    let row = rows.sas.find(spi).ok_or(Reason::UnknownSpi)?;
+    if let Some(core) = rows
+        .whereabouts
+        .owner_elsewhere(spi)
+        .filter(|_| !packet.is_handed)
+    {
+        return Err(Verdict::HandOff(core.0));
+    }
+    let row = rows
+        .sas
+        .find(spi)
+        .ok_or(Verdict::Drop(Reason::UnknownSpi))?;
+    admit(packet, row, sequence, sealed_len, rows).map_err(Verdict::Drop)
+}
+
+/// Sees that the packet came as its SA's packets come and was not accepted before.
+fn admit(
+    packet: &mut Packet,
+    row: SaRow,
+    sequence: u32,
+    sealed_len: usize,
+    rows: &mut Rows,
+) -> Result<(), Reason> {
     let sa = rows.sas.inbound(row).ok_or(Reason::UnknownSpi)?;
     let set = rows.sets.find(sa.set).ok_or(Reason::UnknownSpi)?;
     let from_elsewhere =
@@ -60,7 +81,7 @@ fn look_up(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
     if at + opened_len > CHUNK {
         return Err(Reason::EspMalformed);
     }
-    let words = sa.window_words;
+    let (spi, words) = (sa.spi, sa.window_words);
     (packet.sa, packet.set, packet.sequence) = (row, sa.set, sequence);
     let window = window(&mut rows.continuity, spi, words).ok_or(Reason::UnknownSpi)?;
     window.check(sequence).map_err(refused)?;

@@ -3,7 +3,7 @@
 use culvert_wire::eth;
 use culvert_wire::ipv4::{self, Fragment, HEADER_LEN};
 
-use crate::batch::{Batch, IP_PLACE, Layer, Packet};
+use crate::batch::{Batch, IP_PLACE, Packet};
 use crate::frame::Frame;
 use crate::table::Rows;
 use crate::verdict::Reason;
@@ -33,21 +33,33 @@ pub fn cut(
     }
     let before = into.len();
     for number in 0..plan.pieces() {
-        let Some(mut frame) = rows.pool.take() else {
+        if let Err(reason) = append(&plan, number, packet, rows, into) {
             while into.len() > before {
-                into.pop()
-                    .into_iter()
-                    .for_each(|piece| rows.pool.give(piece.frame));
+                let piece = into.pop().into_iter();
+                piece.for_each(|piece| rows.pool.give(piece.frame));
             }
-            return Err(Reason::NoFrame);
-        };
-        let len = plan.write(number, packet, &mut frame).ok_or(Reason::TooBig);
-        let piece = piece(packet, frame, len?);
-        if let Err(full) = into.push(piece) {
-            rows.pool.give(full.frame);
+            return Err(reason);
         }
     }
     Ok(plan.pieces())
+}
+
+fn append(
+    plan: &Plan,
+    number: usize,
+    packet: &mut Packet,
+    rows: &mut Rows,
+    into: &mut Batch,
+) -> Result<(), Reason> {
+    let mut frame = rows.pool.take().ok_or(Reason::NoFrame)?;
+    let Some(len) = plan.write(number, packet, &mut frame) else {
+        rows.pool.give(frame);
+        return Err(Reason::TooBig);
+    };
+    into.push(piece(packet, frame, len)).map_err(|full| {
+        rows.pool.give(full.frame);
+        Reason::TooBig
+    })
 }
 
 /// A packet like `whole` with its IPv4 part at [`IP_PLACE`].
@@ -117,7 +129,8 @@ impl Plan {
             .0
             .get_mut(IP_PLACE - eth::HEADER_LEN..IP_PLACE + total_len)?;
         let (front, ip) = to.split_first_chunk_mut::<{ eth::HEADER_LEN }>()?;
-        *front = ethernet?;
+        // A packet that we made has no Ethernet header yet.
+        *front = ethernet.unwrap_or_default();
         let (to_header, to_payload) = ip.split_at_mut_checked(header.len())?;
         to_header.copy_from_slice(header);
         to_payload.copy_from_slice(payload);
@@ -184,17 +197,54 @@ fn copied_options(mut options: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Cuts frames that are too long for the outer link; what fits goes on as it is.
+/// Cuts the IPv4 packet in a whole frame into frames whose packets are of at most `mtu` bytes, and appends them to `into`.
 ///
-/// Returns whether `packet` must be given up because its fragments are in `into`.
 /// # Errors
 /// As [`cut`].
-pub fn cut_outer(packet: &mut Packet, rows: &mut Rows, into: &mut Batch) -> Result<usize, Reason> {
-    let mtu = usize::from(rows.here.outer_mtu);
+pub fn cut_frame(
+    packet: &mut Packet,
+    mtu: u16,
+    rows: &mut Rows,
+    into: &mut Batch,
+) -> Result<usize, Reason> {
     packet.advance(eth::HEADER_LEN);
-    let pieces = cut(packet, mtu, rows, into)?;
-    for piece in into.packets() {
-        piece.layer = Layer::Ethernet;
+    cut(packet, usize::from(mtu), rows, into)
+}
+
+#[cfg(test)]
+mod tests {
+    use culvert_wire::checksum;
+
+    use super::*;
+
+    /// A packet with a copied option (loose source route), one that is not (timestamp), and padding.
+    fn with_options() -> Vec<u8> {
+        let options = [0x83, 7, 4, 1, 2, 3, 4, 0x01, 0x44, 4, 5, 0];
+        let mut packet = vec![
+            0x48, 0, 0, 132, 0, 7, 0, 0, 64, 253, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+        ];
+        packet.extend(options);
+        let sum = checksum::of(&packet);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        packet.extend([9; 100]);
+        packet
     }
-    Ok(pieces)
+
+    #[test]
+    fn later_fragments_repeat_only_the_options_that_say_so() {
+        let packet = with_options();
+        let ip = ipv4::Packet::parse(&packet).unwrap();
+        let (header, len) = later_header(&ip);
+        assert_eq!(len, 28);
+        assert_eq!(header[20..28], [0x83, 7, 4, 1, 2, 3, 4, 0]);
+        assert_eq!((header[0], checksum::of(&header[..len])), (0x47, 0));
+    }
+
+    #[test]
+    fn options_that_lie_about_their_length_end_the_list() {
+        assert_eq!(copied_options(&[0x83, 200, 1]).count(), 0);
+        assert_eq!(copied_options(&[0x83, 0, 0x94, 0]).count(), 2);
+        assert_eq!(copied_options(&[0x94]).count(), 0);
+        assert_eq!(copied_options(&[]).count(), 0);
+    }
 }

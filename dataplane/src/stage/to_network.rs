@@ -16,7 +16,7 @@ use crate::verdict::{Reason, Verdict};
 /// Checks each inner packet and writes its Ethernet header.
 ///
 /// Verdicts: Forward; Answer; Drop(InnerMalformed, InnerSource, InnerDestination, ClientToClient, GatewayRefused, TtlExpired, EcnDrop,
-/// NoNeighbour, Absent).
+/// TooBig, NoNeighbour, Absent).
 pub fn to_network(batch: &mut Batch, rows: &mut Rows) {
     for packet in batch.awaiting(Layer::Inner) {
         if let Err(reason) = to_core(packet, rows) {
@@ -31,13 +31,14 @@ fn to_core(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
     if destination == rows.here.gateway {
         return answer_ping(packet);
     }
-    if rows.sessions.route(destination).is_some() {
+    if rows.is_client(destination) {
         return Err(Reason::ClientToClient);
     }
     if ipv4::decrement_ttl(packet.rest()).is_err() {
         tell_client(packet, rows, icmp::Error::TimeExceeded);
         return Err(Reason::TtlExpired);
     }
+    fit(packet, rows)?;
     clamp(packet, rows);
     let next_hop = rows.next_hop(destination).ok_or(Reason::NoNeighbour)?;
     settle(packet, rows);
@@ -104,6 +105,21 @@ fn answer_ping(packet: &mut Packet) -> Result<(), Reason> {
     }
     ipv4::swap_addresses(packet.rest());
     packet.verdict = Verdict::Answer;
+    Ok(())
+}
+
+/// What the core link does not carry is cut on its way to the port, unless that is forbidden.
+fn fit(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
+    let mtu = rows.here.core_mtu;
+    let ip = ipv4::Packet::parse(packet.rest()).map_err(|_| Reason::InnerMalformed)?;
+    if ip.total_len() > usize::from(mtu) && ip.dont_fragment() {
+        tell_client(
+            packet,
+            rows,
+            icmp::Error::FragmentationNeeded { next_hop_mtu: mtu },
+        );
+        return Err(Reason::TooBig);
+    }
     Ok(())
 }
 

@@ -12,16 +12,23 @@ use crate::verdict::{Reason, Verdict};
 
 /// Finds the session of each packet.
 ///
-/// Verdicts: Forward; Split if it must be fragmented; Drop(CoreMalformed, NoRoute, NotOpen, TtlExpired, TooBig).
+/// Verdicts: Forward; Split if it must be fragmented; HandOff if another core has its session; Drop(CoreMalformed, NoRoute, NoOutbound,
+/// TtlExpired, TooBig).
 pub fn to_session(batch: &mut Batch, rows: &mut Rows) {
     for packet in batch.awaiting(Layer::Ethernet) {
-        if let Err(reason) = route(packet, rows) {
+        if let Err(reason) = take_off(packet) {
             packet.drop(reason);
         }
     }
+    for packet in batch.awaiting(Layer::FromCore) {
+        packet.verdict = match route(packet, rows) {
+            Ok(verdict) => verdict,
+            Err(reason) => Verdict::Drop(reason),
+        };
+    }
 }
 
-fn route(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
+fn take_off(packet: &mut Packet) -> Result<(), Reason> {
     let ethernet = eth::Header::parse(packet.rest()).map_err(|_| Reason::CoreMalformed)?;
     if ethernet.ether_type != EtherType::IPV4 {
         return Err(Reason::CoreMalformed);
@@ -31,10 +38,26 @@ fn route(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
     if !ip.checksum_ok() {
         return Err(Reason::CoreMalformed);
     }
-    let (destination, total_len, ecn) = (ip.destination(), ip.total_len(), ip.ecn());
+    let (total_len, ecn) = (ip.total_len(), ip.ecn());
     packet.truncate(total_len);
-    packet.ecn = ecn;
-    packet.session = rows.sessions.route(destination).ok_or(Reason::NoRoute)?;
+    (packet.ecn, packet.layer) = (ecn, Layer::FromCore);
+    Ok(())
+}
+
+fn route(packet: &mut Packet, rows: &mut Rows) -> Result<Verdict, Reason> {
+    let ip = ipv4::Packet::parse(packet.rest()).map_err(|_| Reason::CoreMalformed)?;
+    let destination = ip.destination();
+    let Some(row) = rows.sessions.route(destination) else {
+        let owner = rows
+            .whereabouts
+            .directory
+            .find(destination)
+            .filter(|_| !packet.is_handed);
+        return owner
+            .map(|core| Verdict::HandOff(core.0))
+            .ok_or(Reason::NoRoute);
+    };
+    packet.session = row;
     let session = rows.sessions.find(packet.session).ok_or(Reason::NoRoute)?;
     packet.set = session.set;
     packet.layer = Layer::Inner;
@@ -42,8 +65,8 @@ fn route(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
         tell_core(packet, rows, icmp::Error::TimeExceeded);
         return Err(Reason::TtlExpired);
     }
-    let mtu = fit(packet, rows)?;
-    if packet.verdict == Verdict::Drop(Reason::TooBig) {
+    let (verdict, mtu) = fit(packet, rows)?;
+    if verdict == Verdict::Drop(Reason::TooBig) {
         tell_core(
             packet,
             rows,
@@ -51,7 +74,7 @@ fn route(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
         );
     }
     mss::clamp(packet.rest(), mtu);
-    Ok(())
+    Ok(verdict)
 }
 
 /// Sees whether an inner packet fits its session, and returns what does, in bytes.
@@ -59,7 +82,7 @@ fn route(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
 /// Verdicts: Forward; Split; Drop(TooBig).
 /// # Errors
 /// `Absent` without session or set; `NoOutbound` if the set has nothing to seal with.
-pub fn fit(packet: &mut Packet, rows: &Rows) -> Result<u16, Reason> {
+pub fn fit(packet: &mut Packet, rows: &Rows) -> Result<(Verdict, u16), Reason> {
     let session = rows.sessions.find(packet.session).ok_or(Reason::Absent)?;
     let room = rows.sets.find(session.set).ok_or(Reason::Absent)?.room;
     if room == 0 {
@@ -67,10 +90,10 @@ pub fn fit(packet: &mut Packet, rows: &Rows) -> Result<u16, Reason> {
     }
     let mtu = session.inner_mtu(room);
     let ip = ipv4::Packet::parse(packet.rest()).map_err(|_| Reason::CoreMalformed)?;
-    packet.verdict = match (ip.total_len() <= usize::from(mtu), ip.dont_fragment()) {
+    let verdict = match (ip.total_len() <= usize::from(mtu), ip.dont_fragment()) {
         (true, _) => Verdict::Forward,
         (false, true) => Verdict::Drop(Reason::TooBig),
         (false, false) => Verdict::Split,
     };
-    Ok(mtu)
+    Ok((verdict, mtu))
 }

@@ -1,5 +1,6 @@
 //! The rows of one core: preallocated, owned by its worker alone, changed only by control's commands.
 
+pub mod directory;
 pub mod index;
 pub mod neighbours;
 pub mod reassembly;
@@ -16,9 +17,10 @@ use arrayvec::ArrayVec;
 use culvert_crypto::Engine;
 use culvert_wire::eth::MacAddress;
 
-use crate::api::{CoreDevice, DataplaneConfig, Event, SetId, Spi};
+use crate::api::{CoreDevice, CoreId, DataplaneConfig, Event, SetId, Spi};
 use crate::batch::Packet;
 use crate::frame::{BATCH, FramePool};
+use crate::handoff::Whereabouts;
 use crate::mem::continuity::Continuity;
 use crate::moment::Moment;
 use crate::punt::TokenBucket;
@@ -167,6 +169,8 @@ pub struct Rows {
     pub counters: Counters,
     /// What the IPC thread must know.
     pub events: Events,
+    /// Which core owns what.
+    pub whereabouts: Whereabouts,
     /// Packets that stages made: errors to senders.
     pub originated: ArrayVec<Packet, BATCH>,
     /// Bounds ICMP errors (RFC 1812 §4.3.2.8).
@@ -197,6 +201,7 @@ impl Rows {
             neighbours: Neighbours::new(),
             counters: Counters::default(),
             events: Events::new(),
+            whereabouts: Whereabouts::alone(CoreId(0), config.limits.shards),
             originated: ArrayVec::new(),
             errors: TokenBucket::new(ERRORS.0, ERRORS.1),
         }
@@ -215,6 +220,11 @@ impl Rows {
             Found::Ask | Found::Wait => {}
         }
         None
+    }
+
+    /// Whether `address` is a client's, on whichever core.
+    pub fn is_client(&self, address: Ipv4Addr) -> bool {
+        self.sessions.route(address).is_some() || self.whereabouts.directory.find(address).is_some()
     }
 
     /// Whether one more packet of our own may be made now.

@@ -218,10 +218,10 @@ mod tests {
         /// Against a set of everything accepted and the highest of it.
         #[test]
         fn the_window_agrees_with_a_plain_model(
-            words in 1_usize..=5,
+            words in 1_u32..=5,
             steps in proptest::collection::vec((any::<u16>(), 0_u8..8), 1..400),
         ) {
-            let width = 64 * words as u32;
+            let width = 64 * words;
             let mut memory = Memory::new(width);
             let (mut seen, mut top) = (HashSet::new(), 0_u32);
             for (value, kind) in steps {

@@ -81,7 +81,7 @@ impl Capture {
             let spi = Spi(u32::from_str_radix(&fields[3][2..], 16).unwrap());
             let mut key = hex::decode(&fields[5][2..]).unwrap();
             key.extend(hex::decode(&fields[7][2..]).unwrap());
-            if fields[1] == SERVER.to_string() {
+            if fields[2] == SERVER.to_string() {
                 (client.inbound, client.inbound_key) = (spi, key);
             } else {
                 (client.outbound, client.outbound_key) = (spi, key);
@@ -230,16 +230,24 @@ fn logged(log: &str) -> Vec<u16> {
     names.map(protocol).collect()
 }
 
+/// Whether `part` is `whole` with some left out.
+fn is_within(part: &[u16], whole: &[u16]) -> bool {
+    let mut rest = whole.iter();
+    part.iter().all(|wanted| rest.any(|found| found == wanted))
+}
+
 #[test]
 fn every_packet_of_a_real_client_gets_where_it_belongs() {
     for (name, capture) in all() {
         let mut gateway = capture.gateway();
         let replay = capture.replay(&mut gateway);
+        assert_eq!(gateway.drops(), [], "{name}");
         let ike = replay.of(PuntKind::IkeFirst).len() + replay.of(PuntKind::Ike).len();
         assert_eq!(replay.of(PuntKind::IkeFirst).len(), 1, "{name}");
         assert_eq!(ike, capture.frames.len() - capture.esp_packets(), "{name}");
-        let types = message_types(&replay.of(PuntKind::L2tp));
-        // SCCRQ, SCCCN, ICRQ, ICCN, and at the end what the client says of it.
+        let mut types = message_types(&replay.of(PuntKind::L2tp));
+        types.dedup();
+        // SCCRQ (some came twice), SCCCN, ICRQ, ICCN, and at the end what the client says of it.
         assert_eq!(types[..4], [1, 3, 10, 12], "{name}: {types:?}");
         let ppp: Vec<u16> = replay
             .of(PuntKind::Ppp)
@@ -247,7 +255,11 @@ fn every_packet_of_a_real_client_gets_where_it_belongs() {
             .map(|punted| u16::from_be_bytes([punted.bytes[0], punted.bytes[1]]))
             .collect();
         let expected = logged(capture.log);
-        assert_eq!(ppp[..expected.len()], expected, "{name}");
+        // pppd started late and missed a frame now and then; what it saw, we saw in that order.
+        assert!(
+            is_within(&expected, &ppp),
+            "{name}: {expected:04x?} {ppp:04x?}"
+        );
         assert_eq!(
             gateway.counters().outer.dropped.iter().sum::<u64>(),
             0,
@@ -320,11 +332,13 @@ fn a_replayed_capture_does_nothing() {
             .cloned()
             .collect();
         assert_eq!(gateway.up(&esp), Vec::<Vec<u8>>::new(), "{name}");
-        assert_eq!(
+        // The bulk transfers that the capture leaves out moved the window past the first packets.
+        let (duplicate, too_old) = (
             gateway.dropped(Reason::ReplayDuplicate),
-            esp.len() as u64,
-            "{name}"
+            gateway.dropped(Reason::ReplayTooOld),
         );
+        assert_eq!(duplicate + too_old, esp.len() as u64, "{name}");
+        assert!(duplicate > 0, "{name}");
         assert_eq!(gateway.counters().outer.punted, punted, "{name}");
         gateway.assert_accounted();
     }

@@ -11,6 +11,7 @@ use culvert_dataplane::api::{
     WorkerConfig,
 };
 use culvert_dataplane::frame::FramePool;
+use culvert_dataplane::handoff::{self, Exchange};
 use culvert_dataplane::link::{self, Link, Report, Snapshot};
 use culvert_dataplane::mem::continuity::{self, Continuity};
 use culvert_dataplane::moment::Moment;
@@ -32,7 +33,7 @@ pub(crate) const CORE_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
 pub(crate) const KERNEL_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 3]);
 pub(crate) const ROUTER_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 4]);
 
-const FRAMES: usize = 1_024;
+pub(crate) const FRAMES: usize = 1_024;
 const DEPTH: usize = 256;
 
 /// A punted packet.
@@ -109,16 +110,51 @@ impl Gateway {
     ) -> Self {
         let mut all = Continuity::open(memory).unwrap();
         let continuity = all.split_off(shards.clone());
+        Self::assemble(config, CoreId(0), shards, continuity, frames, None)
+    }
+
+    /// As many cores as `workers`, connected with each other; the n-th owns shard n.
+    pub(crate) fn cores(workers: u16) -> Vec<Self> {
+        let mut config = config();
+        config.limits.shards = workers;
+        let mut all = Continuity::open(&continuity::create(workers, 1_024).unwrap()).unwrap();
+        let mesh = handoff::mesh(usize::from(workers), workers, config.limits.sessions).unwrap();
+        let core = |(core, exchange): (u16, Exchange)| {
+            let shards = core..core + 1;
+            let continuity = all.split_off(shards.clone());
+            Self::assemble(
+                &config,
+                CoreId(core as u8),
+                shards,
+                continuity,
+                FRAMES,
+                Some(exchange),
+            )
+        };
+        (0..workers).zip(mesh).map(core).collect()
+    }
+
+    fn assemble(
+        config: &DataplaneConfig,
+        core: CoreId,
+        shards: std::ops::Range<u16>,
+        continuity: Continuity,
+        frames: usize,
+        exchange: Option<Exchange>,
+    ) -> Self {
         let (outer_port, outer) = memory::pair(DEPTH);
-        let (core_port, core) = memory::pair(DEPTH);
-        let (near, link) = link::pair(CoreId(0)).unwrap();
-        let pool = FramePool::in_memory(CoreId(0), frames);
+        let (core_port, inner) = memory::pair(DEPTH);
+        let (near, link) = link::pair(core).unwrap();
+        let pool = FramePool::in_memory(core, frames);
         let ports = (outer_port, core_port);
-        let worker = Worker::new(config, ports, pool, shards, continuity, near);
+        let mut worker = Worker::new(config, ports, pool, shards, continuity, near);
+        if let Some(exchange) = exchange {
+            worker = worker.joined_by(exchange);
+        }
         let mut gateway = Self {
             worker,
             outer,
-            core,
+            core: inner,
             link,
             now: Moment::from_micros(1_000_000),
             tickets: 0,
@@ -126,6 +162,11 @@ impl Gateway {
         };
         gateway.turn();
         gateway
+    }
+
+    /// Frames that are here: free or in rings of the ports.
+    pub(crate) fn frames(&self) -> usize {
+        self.worker.rows().pool.free() + self.worker.held_by_ports()
     }
 
     pub(crate) fn turn(&mut self) {
@@ -436,4 +477,16 @@ pub(crate) fn packet_of(frame: &[u8]) -> ipv4::Packet<'_> {
     let packet = ipv4::Packet::parse(&frame[14..]).unwrap();
     assert!(packet.checksum_ok());
     packet
+}
+
+impl Gateway {
+    /// What was dropped, by name.
+    pub(crate) fn drops(&self) -> Vec<(&'static str, u64)> {
+        let named = |reason: Reason| (reason.name(), self.dropped(reason));
+        Reason::ALL
+            .into_iter()
+            .map(named)
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
 }

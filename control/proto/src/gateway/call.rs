@@ -45,7 +45,15 @@ impl Call {
             framing: PppFraming::default(),
             phase: Phase::Negotiating,
         };
-        Self { spec, since: now, user: None, address: None, fixed: None, ppp: None, ended: None }
+        Self {
+            spec,
+            since: now,
+            user: None,
+            address: None,
+            fixed: None,
+            ppp: None,
+            ended: None,
+        }
     }
 }
 
@@ -152,11 +160,16 @@ impl Gateway {
                 self.authenticated(key, user, address);
                 self.lease(now, rng, key);
             }
-            ppp::Output::Open { address, mru, framing } => self.open(key, address, mru, framing),
+            ppp::Output::Open {
+                address,
+                mru,
+                framing,
+            } => self.open(key, address, mru, framing),
             ppp::Output::Revoked => self.set_phase(key, Phase::Negotiating),
             ppp::Output::Closed { cause } => {
                 call.ended = Some(cause);
-                self.lns.close_session(now, key, l2tp::Cause::Administrative);
+                self.lns
+                    .close_session(now, key, l2tp::Cause::Administrative);
             }
             ppp::Output::Note(note) => self.note(Note::Ppp { session: row, note }),
         }
@@ -222,7 +235,12 @@ impl Gateway {
         let (session, set) = (call.spec.row, call.spec.set);
         let user = call.user.clone().unwrap_or_default();
         self.set_phase(key, Phase::Open { address, mru });
-        self.note(Note::SessionUp { session, set, user, address });
+        self.note(Note::SessionUp {
+            session,
+            set,
+            user,
+            address,
+        });
     }
 
     fn set_phase(&mut self, key: SessionKey, phase: Phase) {

@@ -36,7 +36,7 @@ pub use reserved::Reserved;
 pub use status::{SessionStatus, Status};
 
 /// What an operator decides.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// IKE.
     pub ike: ike::Config,
@@ -58,6 +58,8 @@ pub struct Gateway {
     ike: Responder,
     lns: Lns,
     ppp: ppp::Config,
+    /// Not part of the saved state: the file they came from is.
+    #[serde(skip)]
     users: Users,
     pool: Pool,
     /// Session rows by core.
@@ -89,7 +91,12 @@ impl Gateway {
     /// A gateway without peers.
     pub fn new(config: Config) -> Self {
         Self {
-            rows: config.ike.cores.iter().map(|_| Rows::new(0..config.sessions)).collect(),
+            rows: config
+                .ike
+                .cores
+                .iter()
+                .map(|_| Rows::new(0..config.sessions))
+                .collect(),
             ike: Responder::new(config.ike),
             lns: Lns::new(config.l2tp),
             ppp: config.ppp,
@@ -108,16 +115,28 @@ impl Gateway {
         }
     }
 
+    /// Replaces the users; sessions that are on stay on. A restored gateway has none.
+    pub fn set_users(&mut self, users: Users) {
+        self.users = users;
+    }
+
     /// Takes a message from a peer, or word from the data plane.
     pub fn handle(&mut self, now: Time, rng: &mut dyn CryptoRng, input: Input<'_>) {
         match input {
-            Input::Ike { core, path, bytes } => self.ike.handle_message(now, rng, core, path, bytes),
+            Input::Ike { core, path, bytes } => {
+                self.ike.handle_message(now, rng, core, path, bytes)
+            }
             Input::L2tp { set, ports, bytes } => {
-                self.lns.handle_message(now, rng, Peer::Set(set), ports, bytes);
+                self.lns
+                    .handle_message(now, rng, Peer::Set(set), ports, bytes);
             }
             Input::ClearL2tp { core, path, bytes } => {
-                let ports = InnerPorts { local: path.local.port(), remote: path.remote.port() };
-                self.lns.handle_message(now, rng, Peer::Clear { core, path }, ports, bytes);
+                let ports = InnerPorts {
+                    local: path.local.port(),
+                    remote: path.remote.port(),
+                };
+                self.lns
+                    .handle_message(now, rng, Peer::Clear { core, path }, ports, bytes);
             }
             Input::Ppp { session, bytes } => self.handle_frame(now, rng, session, bytes),
             Input::InboundUsed { inbound } => self.ike.handle_inbound_used(now, inbound),
@@ -164,7 +183,11 @@ impl Gateway {
 
     /// When [`Self::handle_timeout`] is to be called next.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let machines = [self.ike.poll_timeout(), self.lns.poll_timeout(), self.deadlines.next()];
+        let machines = [
+            self.ike.poll_timeout(),
+            self.lns.poll_timeout(),
+            self.deadlines.next(),
+        ];
         machines.into_iter().flatten().min()
     }
 
@@ -208,10 +231,14 @@ impl Gateway {
                 };
                 self.transmit(to, bytes);
             }
-            l2tp::Output::TunnelOpened { tunnel, peer, .. } => self.tunnel_opened(now, tunnel, peer),
+            l2tp::Output::TunnelOpened { tunnel, peer, .. } => {
+                self.tunnel_opened(now, tunnel, peer)
+            }
             l2tp::Output::TunnelClosed { tunnel, .. } => self.tunnel_closed(now, rng, tunnel),
             l2tp::Output::SessionOpened(opened) => self.session_opened(now, opened),
-            l2tp::Output::SessionConnected(connected) => self.session_connected(now, rng, &connected),
+            l2tp::Output::SessionConnected(connected) => {
+                self.session_connected(now, rng, &connected)
+            }
             l2tp::Output::SessionClosed { session, cause } => self.session_closed(session, cause),
             l2tp::Output::Note(note) => self.note(Note::L2tp(note)),
         }
@@ -228,7 +255,11 @@ impl Gateway {
         };
         self.clear.insert(tunnel, set);
         self.lns.move_peer(peer, set);
-        self.change(Change::OpenSet { set, path, encapsulation: Encapsulation::Clear });
+        self.change(Change::OpenSet {
+            set,
+            path,
+            encapsulation: Encapsulation::Clear,
+        });
     }
 
     /// A peer in the clear lives as long as the tunnel that made its set; another tunnel makes another set.
@@ -252,11 +283,15 @@ impl Gateway {
     fn session_opened(&mut self, now: Time, opened: SessionOpened) {
         let Peer::Set(set) = opened.peer else {
             // Calls come in tunnels that are open, and those of peers in the clear have their set by then.
-            return self.lns.close_session(now, opened.session, l2tp::Cause::Administrative);
+            return self
+                .lns
+                .close_session(now, opened.session, l2tp::Cause::Administrative);
         };
         let Some(row) = self.take_row(set.core) else {
             self.note(Note::Full(Table::Sessions));
-            return self.lns.close_session(now, opened.session, l2tp::Cause::Administrative);
+            return self
+                .lns
+                .close_session(now, opened.session, l2tp::Cause::Administrative);
         };
         let call = Call::new(now, row, set, &opened);
         self.change(Change::OpenSession(call.spec.clone()));

@@ -63,7 +63,10 @@ impl Gateway {
 
     /// Asks for an address of an unknown peer; false if none has one.
     pub(super) fn want_address(&mut self) -> bool {
-        let any = self.reserved.values().any(|reserved| reserved.addresses().next().is_some());
+        let any = self
+            .reserved
+            .values()
+            .any(|reserved| reserved.addresses().next().is_some());
         if any {
             self.outputs.push_back(Output::WantAddress);
         }

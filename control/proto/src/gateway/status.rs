@@ -55,7 +55,11 @@ impl Gateway {
             ike_sas: self.ike.ike_sas().count(),
             ike: self.ike.counters().clone(),
             tunnels: self.lns.tunnel_count(),
-            sessions: self.calls.values().map(|call| self.session_status(now, call)).collect(),
+            sessions: self
+                .calls
+                .values()
+                .map(|call| self.session_status(now, call))
+                .collect(),
             addresses_taken: self.pool.taken_count(),
             addresses_free: self.pool.free_count(),
             unknown_sets: self.reserved.len(),

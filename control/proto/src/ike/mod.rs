@@ -31,6 +31,7 @@ mod timer;
 pub use config::Config;
 pub use output::{Event, Identity, Note, Output};
 pub use responder::Responder;
+pub use status::{Counters, IkeStatus, PairStatus, SetStatus};
 
 #[cfg(test)]
 mod tests;
