@@ -6,7 +6,14 @@
 #![forbid(unsafe_code)]
 
 pub mod crypto;
+pub mod deadlines;
 pub mod gateway;
+pub mod ike;
 pub mod job;
+pub mod l2tp;
+pub mod pool;
+pub mod ppp;
 pub mod rows;
+pub mod spi;
 pub mod time;
+pub mod users;

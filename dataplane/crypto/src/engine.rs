@@ -20,13 +20,13 @@ impl Engine {
     pub const PORTABLE: Self = Self(Kind::Portable);
 
     /// The fastest engine that this CPU can run: the last of [`Self::available`].
-    pub const fn choose() -> Self {
-        Self::PORTABLE
+    pub fn choose() -> Self {
+        Self::available().last().unwrap_or(Self::PORTABLE)
     }
 
     /// Every engine that this CPU can run, the slowest first.
-    pub const fn available() -> &'static [Self] {
-        &[Self::PORTABLE]
+    pub fn available() -> impl Iterator<Item = Self> {
+        std::iter::once(Self::PORTABLE)
     }
 
     /// Name for logs and status.

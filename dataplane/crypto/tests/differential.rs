@@ -64,13 +64,13 @@ impl Packet {
         let expected = by_hand(self);
         for engine in Engine::available() {
             assert_eq!(
-                self.sealed(*engine),
+                self.sealed(engine),
                 expected,
                 "{} {:?}",
                 engine.name(),
                 self.suite
             );
-            let (verified, plaintext) = self.opened(*engine, &self.aad, &expected);
+            let (verified, plaintext) = self.opened(engine, &self.aad, &expected);
             assert!(verified, "{} {:?}", engine.name(), self.suite);
             assert_eq!(
                 plaintext,
@@ -85,7 +85,7 @@ impl Packet {
     /// A forged packet is refused by every engine and leaves only zeros.
     fn refused(&self, aad: &[u8], sealed: &[u8]) {
         for engine in Engine::available() {
-            let (verified, plaintext) = self.opened(*engine, aad, sealed);
+            let (verified, plaintext) = self.opened(engine, aad, sealed);
             assert!(!verified, "{} {:?}", engine.name(), self.suite);
             assert!(
                 plaintext.iter().all(|byte| *byte == 0),
@@ -305,7 +305,7 @@ proptest! {
     #[test]
     fn a_burst_gives_what_its_ops_give_alone(packets in vec(packets(), 0..=64), wrong: u64) {
         for engine in Engine::available() {
-            check_burst(*engine, &packets, wrong);
+            check_burst(engine, &packets, wrong);
         }
     }
 }

@@ -9,6 +9,8 @@
 
 use std::os::fd::BorrowedFd;
 
+use serde::{Deserialize, Serialize};
+
 use crate::frame::{FramePool, Frames};
 
 pub mod memory;
@@ -46,7 +48,7 @@ pub trait Port {
 }
 
 /// Counters of a port, in packets unless said otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortStatistics {
     /// Taken from the rx ring.
     pub received: u64,

@@ -134,8 +134,9 @@ impl Trailer {
     /// The trailer that brings a payload of `payload_len` bytes to a multiple of `alignment`: a power of two, 4 to 128.
     #[inline]
     pub fn aligning(payload_len: usize, alignment: usize, next_header: Protocol) -> Self {
-        let over = (payload_len + TRAILER_LEN) & (alignment - 1);
-        let pad_len = u8::try_from((alignment - over) & (alignment - 1)).unwrap_or(0);
+        let mask = alignment.saturating_sub(1);
+        let over = payload_len.saturating_add(TRAILER_LEN) & mask;
+        let pad_len = u8::try_from(alignment.saturating_sub(over) & mask).unwrap_or(0);
         Self {
             payload_len,
             pad_len,
@@ -250,6 +251,18 @@ mod tests {
         ));
     }
 
+    /// Short frames are padded to 60 bytes: the keepalive is told by the UDP length, not by what arrived.
+    #[test]
+    fn a_keepalive_is_told_in_a_padded_frame() {
+        let mut frame = sample::nat_esp_frame();
+        frame.truncate(42);
+        ipv4::set_length(frame[14..].first_chunk_mut().unwrap(), 29, 1);
+        frame[38..40].copy_from_slice(&[0, 9]);
+        frame.push(0xFF);
+        frame.resize(60, 0);
+        assert_eq!(EspInUdp::parse(&udp_payload(&frame)), EspInUdp::Keepalive);
+    }
+
     #[test]
     fn a_captured_trailer_parses() {
         let plaintext = sample::lcp_plaintext();
@@ -282,6 +295,22 @@ mod tests {
             next_header: Protocol::UDP,
         };
         assert_eq!(Trailer::parse(&[9, 1, 17]), Ok(whole));
+    }
+
+    #[test]
+    fn the_longest_padding_and_dummies_parse() {
+        let mut plaintext = std::vec![0xEE; 255];
+        plaintext.extend([255, Protocol::NO_NEXT_HEADER.0]);
+        let dummy = Trailer {
+            payload_len: 0,
+            pad_len: 255,
+            next_header: Protocol::NO_NEXT_HEADER,
+        };
+        assert_eq!(Trailer::parse(&plaintext), Ok(dummy));
+        assert_eq!(
+            Trailer::parse(&plaintext[1..]),
+            Err(Malformed::Padding(255))
+        );
     }
 
     #[test]

@@ -219,8 +219,9 @@ pub fn emit_error(
         // RFC 1812 §4.3.2.5: errors carry precedence 6.
         traffic_class: 0xC0,
         total_len: u16::try_from(total_len).map_err(|_| Overflow)?,
+        // RFC 6864 §4.1: what is never fragmented needs no identification of its own.
         identification: 0,
-        dont_fragment: false,
+        dont_fragment: true,
         fragment: ipv4::Fragment::default(),
         ttl: 64,
         protocol: Protocol::ICMP,

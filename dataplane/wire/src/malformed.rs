@@ -11,7 +11,7 @@ pub enum Malformed {
     Truncated,
     /// The version field names another protocol version.
     Version(u8),
-    /// The header says it is shorter than its fixed part, in bytes.
+    /// The header says it is shorter than its fixed part, or longer than the message; in bytes.
     HeaderLength(usize),
     /// The length field counts less than the header or more than there is, in bytes.
     Length(usize),
@@ -19,8 +19,6 @@ pub enum Malformed {
     Nesting,
     /// Flags that the message may not carry, as they stand in the header.
     Flags(u16),
-    /// A protocol field whose last octet is even (RFC 1661 §2).
-    Protocol(u16),
     /// The pad length counts more than there is.
     Padding(u8),
 }
@@ -40,7 +38,6 @@ impl fmt::Display for Malformed {
             Self::Length(len) => write!(f, "length {len} does not fit the bytes"),
             Self::Nesting => f.write_str("too many headers in a row"),
             Self::Flags(flags) => write!(f, "flags {flags:04x} are not allowed"),
-            Self::Protocol(protocol) => write!(f, "{protocol:04x} is not a protocol number"),
             Self::Padding(len) => write!(f, "{len} bytes of padding are not there"),
         }
     }

@@ -87,6 +87,8 @@ impl<'a> Datagram<'a> {
     }
 
     /// Whether the checksum holds over `pseudo_header` and the datagram, or is absent.
+    ///
+    /// Over IPv6 only tunnels may leave it out (RFC 8200 §8.1, RFC 6935): there the caller asks for [`Datagram::checksum`] too.
     pub fn checksum_ok(&self, pseudo_header: Sum) -> bool {
         self.checksum() == 0 || pseudo_header.bytes(self.bytes).finish() == 0
     }

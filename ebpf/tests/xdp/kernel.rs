@@ -149,9 +149,9 @@ fn is_root() -> bool {
     effective == Some("0")
 }
 
-/// Straight to the terminal: the harness would swallow `eprintln!` of a test that passes.
+/// Straight to the terminal, on a line of its own: the harness would swallow `eprintln!` of a test that passes.
 fn skip() {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let line = format!("SKIPPED: {test} needs root, to load the XDP program into the kernel\n");
+    let line = format!("\nSKIPPED: {test} needs root, to load the XDP program into the kernel\n");
     stderr().write_all(line.as_bytes()).unwrap();
 }

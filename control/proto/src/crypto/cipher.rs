@@ -59,36 +59,37 @@ impl std::error::Error for CipherError {}
 
 /// One block of a cipher: what the next message is chained to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Iv {
-    bytes: [u8; 16],
-    len: u8,
+pub enum Iv {
+    /// Of 3DES.
+    Block64([u8; 8]),
+    /// Of AES.
+    Block128([u8; 16]),
 }
 
 impl Iv {
     /// Takes one block: `None` unless it is 8 or 16 bytes.
     pub fn new(block: &[u8]) -> Option<Self> {
-        let len = match block.len() {
-            8 => 8,
-            16 => 16,
-            _ => return None,
-        };
-        let mut bytes = [0; 16];
-        bytes[..block.len()].copy_from_slice(block);
-        Some(Self { bytes, len })
+        let block64 = block.try_into().map(Self::Block64);
+        block64
+            .or_else(|_| block.try_into().map(Self::Block128))
+            .ok()
     }
 
     /// The first block of a hash.
     pub(super) fn head_of(cipher: Cipher, hash: &Output) -> Self {
-        let block_len = cipher.block_len();
-        let mut bytes = [0; 16];
-        bytes[..block_len].copy_from_slice(&hash.as_bytes()[..block_len]);
-        let len = if block_len == 8 { 8 } else { 16 };
-        Self { bytes, len }
+        let [a, b, c, d, e, f, g, h, ..] = hash.head();
+        match cipher {
+            Cipher::TripleDes => Self::Block64([a, b, c, d, e, f, g, h]),
+            Cipher::Aes128 | Cipher::Aes192 | Cipher::Aes256 => Self::Block128(hash.head()),
+        }
     }
 
     /// The block: 8 or 16 bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+    pub const fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Block64(block) => block,
+            Self::Block128(block) => block,
+        }
     }
 }
 

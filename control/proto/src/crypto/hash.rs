@@ -82,6 +82,13 @@ impl Output {
         &self.bytes[..self.len]
     }
 
+    /// The first 16 bytes; every hash has them.
+    pub(super) fn head(&self) -> [u8; 16] {
+        let mut head = [0; 16];
+        head.copy_from_slice(&self.bytes[..16]);
+        head
+    }
+
     /// Whether `received` is the same, found in constant time; a wrong length is a mismatch.
     pub fn matches(&self, received: &[u8]) -> bool {
         self.as_bytes().ct_eq(received).into()

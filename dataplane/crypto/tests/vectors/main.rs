@@ -17,7 +17,7 @@ fn seal(suite: Suite, key: &[u8], aad: &[u8], iv: &[u8], plaintext: &[u8]) -> Ve
     let context = SealContext::new(suite, key).unwrap();
     let mut padded_iv = [0; 16];
     padded_iv[..iv.len()].copy_from_slice(iv);
-    same(Engine::available().iter().map(|engine| {
+    same(Engine::available().map(|engine| {
         let mut sealed = vec![0xee; suite.sealed_len(plaintext.len())];
         let op = SealOp::new(&context, aad, padded_iv, plaintext, &mut sealed).unwrap();
         engine.seal_burst(&mut [op]);
@@ -28,7 +28,7 @@ fn seal(suite: Suite, key: &[u8], aad: &[u8], iv: &[u8], plaintext: &[u8]) -> Ve
 /// Opens one sealed payload on every engine; checks that a refused one leaves only zeros.
 fn open(suite: Suite, key: &[u8], aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
     let context = OpenContext::new(suite, key).unwrap();
-    same(Engine::available().iter().map(|engine| {
+    same(Engine::available().map(|engine| {
         let mut plaintext = vec![0xee; suite.opened_len(sealed.len()).unwrap()];
         let op = OpenOp::new(&context, aad, sealed, &mut plaintext).unwrap();
         let opened = engine.open_burst(&mut [op]).contains(0);

@@ -98,7 +98,7 @@ open_enum! {
     OakleyAttribute(u16) {
         /// Encryption algorithm: [`Cipher`].
         ENCRYPTION = 1,
-        /// Hash algorithm: [`Hash`].
+        /// Hash algorithm: [`Hash`](struct@Hash).
         HASH = 2,
         /// Authentication method: [`AuthenticationMethod`].
         AUTHENTICATION_METHOD = 3,

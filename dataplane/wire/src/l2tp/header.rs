@@ -199,17 +199,13 @@ pub struct DataHeader {
 impl DataHeader {
     /// Bytes of the header: 6, 8, 10 or 12.
     #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "a header has bytes")]
     pub const fn len(&self) -> usize {
         let length = match self.length {
             Length::Absent => 0,
             Length::Present => 2,
         };
         6 + length + if self.sequence.is_some() { 4 } else { 0 }
-    }
-
-    /// Never: a header has bytes.
-    pub const fn is_empty(&self) -> bool {
-        false
     }
 
     /// Writes the header for `payload_len` bytes to the front of `message` and returns its length.
@@ -228,7 +224,9 @@ impl DataHeader {
         let mut writer = Writer::new(message);
         writer.u16(flags.0)?;
         if self.length == Length::Present {
-            writer.u16(u16::try_from(self.len() + payload_len).map_err(|_| Overflow)?)?;
+            writer.u16(
+                u16::try_from(self.len().saturating_add(payload_len)).map_err(|_| Overflow)?,
+            )?;
         }
         writer.u16(self.tunnel.0)?;
         writer.u16(self.session.0)?;
@@ -263,7 +261,8 @@ impl ControlHeader {
             .with(Flags::SEQUENCE);
         let mut writer = Writer::new(message);
         writer.u16(flags.0)?;
-        writer.u16(u16::try_from(CONTROL_LEN + payload_len).map_err(|_| Overflow)?)?;
+        writer
+            .u16(u16::try_from(CONTROL_LEN.saturating_add(payload_len)).map_err(|_| Overflow)?)?;
         writer.u16(self.tunnel.0)?;
         writer.u16(self.session.0)?;
         writer.u16(self.sequence.ns)?;
@@ -419,6 +418,17 @@ mod tests {
         for flags in [0x8802, 0xC002, 0x8002, 0xCA02] {
             assert_eq!(with(flags), Err(Malformed::Flags(flags)));
         }
+    }
+
+    /// macOS floods the server with these before its SCCRQ.
+    #[test]
+    fn a_hello_on_tunnel_zero_parses() {
+        let mut bytes = std::vec![0xC8, 0x02, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0];
+        bytes.extend([0x80, 8, 0, 0, 0, 0, 0, 6]);
+        let header = Header::parse(&bytes).unwrap();
+        assert!(header.is_control());
+        assert_eq!((header.tunnel, header.session), (TunnelId(0), SessionId(0)));
+        assert_eq!(header.payload_range(), 12..20);
     }
 
     #[test]

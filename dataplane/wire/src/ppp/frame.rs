@@ -56,7 +56,7 @@ pub struct Compression {
     pub protocol: bool,
 }
 
-/// A frame whose protocol field is well formed.
+/// A frame whose protocol field is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
     /// What the payload is.
@@ -70,11 +70,12 @@ pub struct Frame<'a> {
 impl<'a> Frame<'a> {
     /// Takes all of `bytes` as one frame. Compressed fields are accepted whether or not they were negotiated.
     ///
+    /// A number that cannot be assigned (its last octet even, or 0x00FF, which a lone address octet reads as) survives: RFC 1661 §2
+    /// has such frames "treated as having an unrecognized Protocol", and so rejected by their receiver, not lost on the way.
     /// # Errors
-    /// `Truncated` if the protocol field ends early; `Protocol` if its last octet is even, or it begins with 0xFF but is no
-    /// address.
+    /// `Truncated` if the protocol field ends early.
     /// # Source
-    /// RFC 1661 §2: "All Protocols MUST be odd", and their first octet even.
+    /// RFC 1661 §2, §6.5, §6.6
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let after = bytes.strip_prefix(&ADDRESS_CONTROL).unwrap_or(bytes);
@@ -85,10 +86,6 @@ impl<'a> Frame<'a> {
             let (&second, rest) = rest.split_first().ok_or(Malformed::Truncated)?;
             (Protocol(u16::from_be_bytes([first, second])), rest)
         };
-        // RFC 1661 §6.6 reserves 0x00FF, so that an address is never taken for a protocol.
-        if protocol.0 & 1 == 0 || protocol.0 == 0x00FF {
-            return Err(Malformed::Protocol(protocol.0));
-        }
         Ok(Self {
             protocol,
             header_len: bytes.len() - payload.len(),
@@ -201,30 +198,27 @@ mod tests {
     fn every_truncation_is_refused() {
         let bytes = [0xFF, 0x03, 0xC0, 0x21];
         assert_eq!(Frame::parse(&[]), Err(Malformed::Truncated));
-        assert_eq!(Frame::parse(&bytes[..1]), Err(Malformed::Protocol(0x00FF)));
         assert_eq!(Frame::parse(&bytes[..2]), Err(Malformed::Truncated));
         assert_eq!(Frame::parse(&bytes[..3]), Err(Malformed::Truncated));
         assert!(Frame::parse(&bytes).unwrap().payload.is_empty());
     }
 
     #[test]
-    fn even_protocols_and_wrong_addresses_are_refused() {
-        assert_eq!(
-            Frame::parse(&[0xC0, 0x20]),
-            Err(Malformed::Protocol(0xC020))
-        );
-        assert_eq!(
-            Frame::parse(&[0xFF, 0x00, 0x21]),
-            Err(Malformed::Protocol(0x00FF))
-        );
-        assert_eq!(
-            Frame::parse(&[0x00, 0xFF, 0x21]),
-            Err(Malformed::Protocol(0x00FF))
-        );
-        assert_eq!(
-            Frame::parse(&[0xFF, 0x03, 0xFF, 0x03]),
-            Err(Malformed::Protocol(0x00FF))
-        );
+    fn numbers_that_cannot_be_assigned_survive_to_be_rejected() {
+        for (bytes, protocol, header_len) in [
+            (&[0xC0, 0x20, 9][..], 0xC020, 2),
+            (&[0xFF, 0x03, 0x00, 0x00, 9], 0x0000, 4),
+            (&[0x00, 0xFF, 9], 0x00FF, 2),
+            (&[0xFF, 9], 0x00FF, 1),
+            (&[0xFF, 0x03, 0xFF, 9], 0x00FF, 3),
+        ] {
+            let frame = Frame {
+                protocol: Protocol(protocol),
+                header_len,
+                payload: &[9],
+            };
+            assert_eq!(Frame::parse(bytes), Ok(frame));
+        }
     }
 
     #[test]
@@ -280,7 +274,7 @@ mod tests {
             let bytes = if addressed { [&ADDRESS_CONTROL[..], &bytes].concat() } else { bytes };
             if let Ok(frame) = Frame::parse(&bytes) {
                 prop_assert_eq!(&bytes[frame.header_len..], frame.payload);
-                prop_assert_eq!(frame.protocol.0 & 1, 1);
+                prop_assert!(frame.header_len % 2 == 0 || frame.protocol.0 < 0x0100);
                 prop_assert!(frame.header_len <= MAX_HEADER_LEN);
             }
         }

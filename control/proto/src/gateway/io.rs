@@ -1,11 +1,13 @@
-//! The whole control plane as one sans-IO machine: IKE responder, L2TP network server, PPP, users and addresses.
+//! What goes into the gateway and what comes out.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use culvert_wire::id::Spi;
 use serde::{Deserialize, Serialize};
 
+use crate::job::Job;
 use crate::rows::{Change, CoreId, InnerPorts, Path, SessionRow, SetId};
+use crate::{ike, l2tp, ppp};
 
 /// A message from a peer, with what it came in on.
 #[derive(Clone, Copy, Debug)]
@@ -98,4 +100,62 @@ pub enum Output {
         /// The message.
         bytes: Vec<u8>,
     },
+    /// Compute something and come back with [`handle_done`](super::Gateway::handle_done).
+    Job(Job),
+    /// A client waits for an address, and only sets that were [reserved](super::Gateway::reserve) have any: close and
+    /// [release](super::Gateway::release) one of them.
+    WantAddress,
+    /// Something for the log.
+    Note(Note),
+}
+
+/// Something for the log; no secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Note {
+    /// Of IKE.
+    Ike(ike::Note),
+    /// Of L2TP.
+    L2tp(l2tp::Note),
+    /// Of a session's PPP.
+    Ppp {
+        /// The session.
+        session: SessionRow,
+        /// What happened.
+        note: ppp::Note,
+    },
+    /// A client is on: its address forwards.
+    SessionUp {
+        /// Its session.
+        session: SessionRow,
+        /// Its set.
+        set: SetId,
+        /// Who it is.
+        user: String,
+        /// Its address.
+        address: Ipv4Addr,
+    },
+    /// A session is gone.
+    SessionDown {
+        /// The session.
+        session: SessionRow,
+        /// Who it was, if that became known.
+        user: Option<String>,
+        /// What PPP says, if it ended there.
+        ppp: Option<ppp::Cause>,
+        /// What L2TP says.
+        l2tp: l2tp::Cause,
+    },
+    /// A table is full: a client was turned away.
+    Full(Table),
+}
+
+/// What a client may find full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Table {
+    /// SA set rows of the core.
+    Sets,
+    /// Session rows of the core.
+    Sessions,
+    /// Addresses of the pools.
+    Addresses,
 }

@@ -1,0 +1,173 @@
+//! Checks what a client sends and makes it a frame for the core side (RFC 1812 §5.2, §5.3).
+
+use std::net::Ipv4Addr;
+
+use culvert_wire::eth::{self, EtherType, MacAddress};
+use culvert_wire::icmp;
+use culvert_wire::ipv4::{self, Ecn, Protocol};
+
+use super::icmp::tell_client;
+use super::mss;
+use crate::batch::{Batch, IP_PLACE, Layer, Packet};
+use crate::frame::HEADROOM;
+use crate::table::Rows;
+use crate::verdict::{Reason, Verdict};
+
+/// Checks each inner packet and writes its Ethernet header.
+///
+/// Verdicts: Forward; Answer; Drop(InnerMalformed, InnerSource, InnerDestination, ClientToClient, GatewayRefused, TtlExpired, EcnDrop,
+/// TooBig, NoNeighbour, Absent).
+pub fn to_network(batch: &mut Batch, rows: &mut Rows) {
+    for packet in batch.awaiting(Layer::Inner) {
+        if let Err(reason) = to_core(packet, rows) {
+            packet.drop(reason);
+        }
+    }
+}
+
+fn to_core(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
+    let destination = check(packet, rows)?;
+    mark_congestion(packet)?;
+    if destination == rows.here.gateway {
+        return answer_ping(packet);
+    }
+    if rows.is_client(destination) {
+        return Err(Reason::ClientToClient);
+    }
+    if ipv4::decrement_ttl(packet.rest()).is_err() {
+        tell_client(packet, rows, icmp::Error::TimeExceeded);
+        return Err(Reason::TtlExpired);
+    }
+    fit(packet, rows)?;
+    clamp(packet, rows);
+    let next_hop = rows.next_hop(destination).ok_or(Reason::NoNeighbour)?;
+    settle(packet, rows);
+    write_ethernet(packet, next_hop, rows.here.core_mac)
+}
+
+/// Cuts what follows the packet's length, and returns its destination if it may go there from this session.
+fn check(packet: &mut Packet, rows: &Rows) -> Result<Ipv4Addr, Reason> {
+    let ip = ipv4::Packet::parse(packet.rest()).map_err(|_| Reason::InnerMalformed)?;
+    let (source, destination, total_len) = (ip.source(), ip.destination(), ip.total_len());
+    if !ip.checksum_ok() || ip.ttl() == 0 {
+        return Err(Reason::InnerMalformed);
+    }
+    packet.truncate(total_len);
+    let session = rows.sessions.find(packet.session).ok_or(Reason::Absent)?;
+    if session.address != Some(source) {
+        return Err(Reason::InnerSource);
+    }
+    if is_martian(destination) || rows.here.is_local(destination) {
+        return Err(Reason::InnerDestination);
+    }
+    Ok(destination)
+}
+
+/// Whether nothing may be sent there: this network, loopback, link-local, multicast, reserved, broadcast (RFC 1812 §5.3.7, RFC 6890).
+const fn is_martian(address: Ipv4Addr) -> bool {
+    let first = address.octets()[0];
+    first == 0 || first >= 224 || address.is_loopback() || address.is_link_local()
+}
+
+/// RFC 6040 §4.2: a congestion mark reaches the inner header, or the packet ends where that cannot carry one.
+fn mark_congestion(packet: &mut Packet) -> Result<(), Reason> {
+    let outer = packet.ecn;
+    let rest = packet.rest();
+    let Some(traffic_class) = rest.get(1).copied() else {
+        return Err(Reason::InnerMalformed);
+    };
+    let inner = Ecn::of(traffic_class);
+    let marked = match (inner, outer) {
+        (Ecn::NotCapable, Ecn::Congested) => return Err(Reason::EcnDrop),
+        (Ecn::Capable0 | Ecn::Capable1, Ecn::Congested) => Ecn::Congested,
+        (Ecn::Capable0, Ecn::Capable1) => Ecn::Capable1,
+        (Ecn::NotCapable | Ecn::Capable0 | Ecn::Capable1 | Ecn::Congested, _) => inner,
+    };
+    if marked != inner {
+        ipv4::set_traffic_class(rest, (traffic_class & 0xFC) | marked.bits());
+    }
+    Ok(())
+}
+
+/// The gateway answers echo requests to its own address, and nothing else.
+fn answer_ping(packet: &mut Packet) -> Result<(), Reason> {
+    let ip = ipv4::Packet::parse(packet.rest()).map_err(|_| Reason::InnerMalformed)?;
+    let payload = ip.payload_range();
+    if ip.protocol() != Protocol::ICMP || ip.is_fragment() {
+        return Err(Reason::GatewayRefused);
+    }
+    let message = packet
+        .rest()
+        .get_mut(payload)
+        .ok_or(Reason::InnerMalformed)?;
+    if !icmp::answer_echo(message) {
+        return Err(Reason::GatewayRefused);
+    }
+    ipv4::swap_addresses(packet.rest());
+    packet.verdict = Verdict::Answer;
+    Ok(())
+}
+
+/// What the core link does not carry is cut on its way to the port, unless that is forbidden.
+fn fit(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
+    let mtu = rows.here.core_mtu;
+    let ip = ipv4::Packet::parse(packet.rest()).map_err(|_| Reason::InnerMalformed)?;
+    if ip.total_len() > usize::from(mtu) && ip.dont_fragment() {
+        tell_client(
+            packet,
+            rows,
+            icmp::Error::FragmentationNeeded { next_hop_mtu: mtu },
+        );
+        return Err(Reason::TooBig);
+    }
+    Ok(())
+}
+
+fn clamp(packet: &mut Packet, rows: &Rows) {
+    let Some(session) = rows.sessions.find(packet.session) else {
+        return;
+    };
+    let Some(set) = rows.sets.find(session.set) else {
+        return;
+    };
+    // A set that cannot answer yet has no path to measure.
+    if set.room > 0 {
+        mss::clamp(packet.rest(), session.inner_mtu(set.room));
+    }
+}
+
+/// Moves the packet to where its Ethernet header finds room, and learns the place for the SA's next one.
+fn settle(packet: &mut Packet, rows: &mut Rows) {
+    let at = packet.at();
+    if at == IP_PLACE || !packet.move_to(IP_PLACE) {
+        return;
+    }
+    if let Some(sa) = rows
+        .sas
+        .inbound_mut(packet.sa)
+        .filter(|_| packet.out.is_some())
+    {
+        let was = IP_PLACE - usize::from(sa.place);
+        sa.place = u8::try_from(at.saturating_sub(was)).unwrap_or(sa.place);
+    }
+}
+
+fn write_ethernet(
+    packet: &mut Packet,
+    destination: MacAddress,
+    source: MacAddress,
+) -> Result<(), Reason> {
+    let header = eth::Header {
+        destination,
+        source,
+        tags: [None; eth::MAX_TAGS],
+        ether_type: EtherType::IPV4,
+    };
+    let front = packet
+        .prepend(eth::HEADER_LEN)
+        .ok_or(Reason::InnerMalformed)?;
+    header.emit(front).map_err(|_| Reason::InnerMalformed)?;
+    packet.layer = Layer::Ethernet;
+    packet.frame.set_len(packet.end() - HEADROOM);
+    Ok(())
+}
