@@ -6,6 +6,7 @@
 //! ```
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
@@ -56,9 +57,13 @@ const DOZE: Timespec = Timespec {
 /// Rows looked at in one turn for an inventory.
 const INVENTORY_STEP: u32 = 64;
 
-/// The shards that core `core` of `workers` owns, out of `shards`: every `workers`-th.
-pub fn shards(shards: u16, core: CoreId, workers: usize) -> impl Iterator<Item = u16> {
-    (u16::from(core.0)..shards).step_by(workers.max(1))
+/// The shards that core `core` of `workers` owns, out of `shards`: as many in a row for each, the remainder for the last.
+pub fn shards(shards: u16, core: CoreId, workers: usize) -> Range<u16> {
+    let workers = u16::try_from(workers).unwrap_or(u16::MAX).max(1);
+    let each = shards / workers;
+    let first = each * u16::from(core.0);
+    let is_last = u16::from(core.0) + 1 == workers;
+    first..if is_last { shards } else { first + each }
 }
 
 /// One core.
