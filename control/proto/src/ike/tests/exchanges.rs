@@ -275,6 +275,17 @@ fn forward_secrecy_uses_the_group_that_is_asked_for() {
 }
 
 #[test]
+fn forward_secrecy_with_a_legacy_group_is_counted() {
+    let mut world = World::new(legacy(), 8);
+    let mut client = Client::new(8, "198.51.100.101:500");
+    world.log_in(&mut client);
+    let group = Some(Group::Modp1024);
+    world.quick(&mut client, Phase2 { group, ..GCM });
+    assert_eq!(world.responder.counters().legacy[&Legacy::Modp1024], 1);
+    assert!(world.events.contains(&Event::LegacyUsed(Legacy::Modp1024)));
+}
+
+#[test]
 fn legacy_is_refused_by_default_with_a_note_of_what_was_offered() {
     for offer in [
         Phase1(Cipher::TripleDes, Hash::Sha1, Group::Modp2048),

@@ -100,6 +100,27 @@ fn windows_deletes_the_old_sa_before_message_3() {
 }
 
 #[test]
+fn a_delete_of_an_older_sa_does_not_confirm_one_that_is_under_way() {
+    let (mut world, mut client) = logged_in(33);
+    let first = world.quick(&mut client, GCM);
+    let second = world.quick(&mut client, GCM);
+    let (message, _) = client.quick_1(GCM);
+    world.ask(client.path, &message);
+    let part = client.delete_esp(first.ours);
+    let delete = client.informational(&[part]);
+    world.deliver(client.path, &delete);
+    assert_eq!(used(&world), [first.ours, second.ours]);
+}
+
+#[test]
+fn a_message_that_asks_twice_is_answered_once() {
+    let (mut world, mut client) = logged_in(34);
+    let part = client.notification(NotifyType::R_U_THERE, &[0, 0, 0, 1]);
+    let asked = client.informational(&vec![part; 20]);
+    world.ask(client.path, &asked);
+}
+
+#[test]
 fn a_late_message_3_does_not_bring_an_older_sa_back() {
     let (mut world, mut client) = logged_in(4);
     let (message, quick) = client.quick_1(GCM);
