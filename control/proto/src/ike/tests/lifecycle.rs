@@ -555,6 +555,28 @@ fn closing_all_tells_established_peers_and_forgets_the_rest() {
 }
 
 #[test]
+fn a_pair_that_the_data_plane_lost_is_deleted_at_the_peer() {
+    let (mut world, mut client) = logged_in(35);
+    let lost = world.quick(&mut client, GCM);
+    let kept = world.quick(&mut client, GCM);
+    let before = world.sent.len();
+    world.responder.handle_lost(&mut world.rng, lost.theirs);
+    world.responder.handle_lost(&mut world.rng, lost.theirs);
+    world.drain();
+    let told: Vec<_> = world.sent[before..]
+        .iter()
+        .map(|(_, bytes)| client.read_informational(bytes))
+        .collect();
+    assert_eq!(told, [[client.delete_esp(lost.theirs)]]);
+    let left: Vec<_> = only_set(&world)
+        .pairs
+        .iter()
+        .map(|pair| pair.inbound)
+        .collect();
+    assert_eq!(left, [kept.theirs]);
+}
+
+#[test]
 fn a_reused_row_has_another_spi() {
     let mut small = config();
     small.cores[usize::from(CORE.0)].sets = 1;
