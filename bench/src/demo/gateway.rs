@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use super::network::{GATEWAY, Network, POOL};
 use crate::client::Credentials;
+use crate::client::mschap::nt_hash;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 
@@ -238,7 +239,11 @@ fn configuration(plan: &Plan) -> String {
 }
 
 fn users(credentials: &Credentials) -> String {
-    format!("{}:{}\n", credentials.user, credentials.password)
+    let hash = u128::from_be_bytes(nt_hash(&credentials.password));
+    format!(
+        "[[user]]\nname = \"{}\"\nnt-hash = \"{hash:032x}\"\n",
+        credentials.user
+    )
 }
 
 /// The gateway's counters over all its cores.
