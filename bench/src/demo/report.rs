@@ -22,10 +22,12 @@ pub struct Report {
     pub log_ins: LogIns,
     /// Runs of probes at a constant rate.
     pub runs: Vec<RunReport>,
-    /// Packets that the gateway dropped while probes flowed, by reason.
+    /// Packets that the gateway dropped while probes flowed, by origin and reason.
     pub gateway_drops: BTreeMap<String, u64>,
     /// Packets that the kernel dropped on the links meanwhile, by device.
     pub kernel_drops: BTreeMap<String, u64>,
+    /// Of those, packets that the kernel could not give to a port of the gateway, by port and reason.
+    pub not_given: BTreeMap<String, u64>,
     /// Packets that reached a client and were not taken.
     pub client_discards: u64,
     /// Probes lost, those of the search for the rate included.
@@ -240,13 +242,16 @@ impl Report {
             self.lost, self.unaccounted
         )?;
         for (reason, count) in &self.gateway_drops {
-            writeln!(f, "  gateway dropped {count}: {reason}")?;
+            writeln!(f, "  gateway {reason}: {count}")?;
         }
         for (device, count) in &self.kernel_drops {
-            writeln!(f, "  kernel dropped {count} on {device}")?;
+            writeln!(f, "  kernel dropped on {device}: {count}")?;
+        }
+        for (reason, count) in &self.not_given {
+            writeln!(f, "    gateway's port says {reason}: {count}")?;
         }
         if self.client_discards > 0 {
-            writeln!(f, "  clients discarded {}", self.client_discards)?;
+            writeln!(f, "  clients discarded: {}", self.client_discards)?;
         }
         Ok(())
     }
