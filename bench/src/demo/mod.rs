@@ -155,10 +155,13 @@ impl Demo {
         progress: &mut Progress,
         interrupt: &Interrupt,
     ) -> Result<Report, Failure> {
-        let log_ins = self.log_in(engine, progress, interrupt);
+        let start = Drops::read(gateway, network)?;
+        let mut log_ins = self.log_in(engine, progress, interrupt);
         interrupt.check()?;
         gateway.check()?;
         let before = Drops::read(gateway, network)?;
+        log_ins.drops = before.gateway.drops_since(&start.gateway);
+        log_ins.drops.extend(before.kernel_since(&start));
         warm_up(engine, interrupt);
         let mut runs = Vec::new();
         if engine.population().census().up > 0 {

@@ -51,6 +51,8 @@ pub struct LogIns {
     pub per_second: f64,
     /// How long one took.
     pub milliseconds: Quantiles,
+    /// Packets that gateway and kernel dropped meanwhile, by reason or device; clients sent them again.
+    pub drops: BTreeMap<String, u64>,
 }
 
 /// How one run went.
@@ -143,6 +145,7 @@ impl LogIns {
             seconds: elapsed.as_secs_f64(),
             per_second: f64::from(succeeded) / elapsed.as_secs_f64(),
             milliseconds: Quantiles::of(&histogram, 1_000.0),
+            drops: BTreeMap::new(),
         }
     }
 }
@@ -205,6 +208,12 @@ impl fmt::Display for Report {
         )?;
         for (cause, count) in &log_ins.failed {
             writeln!(f, "          {count} failed: {cause}")?;
+        }
+        for (reason, count) in &log_ins.drops {
+            writeln!(
+                f,
+                "          dropped meanwhile, and sent again: {count} {reason}"
+            )?;
         }
         writeln!(
             f,
