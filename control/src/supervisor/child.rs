@@ -284,6 +284,8 @@ impl Child {
     /// The status it told since it was last asked; empty if it is down.
     pub(super) fn status(&self) -> Option<&[u8]> {
         match &self.life {
+            // One that was started since the question was put is not asked.
+            Life::Up(up) if up.status.question == 0 => Some(&[]),
             Life::Up(up) => up.status.whole.as_deref(),
             Life::Down { .. } => Some(&[]),
         }

@@ -241,7 +241,7 @@ impl Supervisor {
             child.ping();
         }
         if self.is_serving && self.dataplane.is_answering() && self.control.is_answering() {
-            self.notifier.watchdog();
+            self.notifier.alive();
         }
         self.join_if_wanted()
     }
@@ -292,7 +292,7 @@ impl Supervisor {
 
     async fn stop(mut self, news: &mut mpsc::Receiver<Event>) {
         info!("stopping");
-        self.notifier.stopping();
+        self.notifier.stopping().await;
         self.queries.close();
         self.stop_one(Plane::Control, CONTROL_STOPS_WITHIN, news)
             .await;
