@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod clients;
 pub mod demo;
 pub mod failure;
 pub mod interrupt;
 pub mod load;
 pub mod progress;
+mod seed;

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use culvert_bench::clients::Clients;
 use culvert_bench::demo::Demo;
 use culvert_bench::demo::gateway::Core;
-use culvert_bench::demo::report::Report;
 use culvert_bench::failure::Failure;
 use culvert_bench::interrupt::Interrupt;
 use culvert_bench::load::engine::LogIns;
@@ -26,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Starts a gateway in namespaces of its own, logs clients in, sends traffic and reports.
     Demo(DemoArguments),
+    /// Logs clients in against a gateway that is there already, holds them, and logs them out.
+    Clients(Clients),
 }
 
 #[derive(clap::Args)]
@@ -54,10 +56,13 @@ struct DemoArguments {
 }
 
 fn main() -> ExitCode {
-    let Command::Demo(arguments) = Arguments::parse().command;
-    match demo(&arguments) {
-        Ok(report) if report.is_good() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+    let outcome = match Arguments::parse().command {
+        Command::Demo(arguments) => demo(&arguments),
+        Command::Clients(clients) => log_in(&clients),
+    };
+    match outcome {
+        Ok(Verdict::Good) => ExitCode::SUCCESS,
+        Ok(Verdict::Bad) => ExitCode::FAILURE,
         Err(failure) => {
             // Standard error that went away is no reason to stop.
             let _ = writeln!(std::io::stderr(), "\nculvert-bench: {failure}");
@@ -66,7 +71,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn demo(arguments: &DemoArguments) -> Result<Report, Failure> {
+/// Whether all went as it should.
+enum Verdict {
+    Good,
+    Bad,
+}
+
+impl Verdict {
+    const fn of(good: bool) -> Self {
+        if good { Self::Good } else { Self::Bad }
+    }
+}
+
+fn log_in(clients: &Clients) -> Result<Verdict, Failure> {
+    let report = clients.run(&Interrupt::catch()?)?;
+    let json = serde_json::to_string_pretty(&report)
+        .map_err(|error| Failure::Io("report".to_owned(), error.into()))?;
+    let _ = writeln!(std::io::stdout(), "{json}");
+    Ok(Verdict::of(report.succeeded == report.clients))
+}
+
+fn demo(arguments: &DemoArguments) -> Result<Verdict, Failure> {
     let interrupt = Interrupt::catch()?;
     let demo = Demo {
         program: arguments.culvert.clone().map_or_else(beside_us, Ok)?,
@@ -85,7 +110,7 @@ fn demo(arguments: &DemoArguments) -> Result<Report, Failure> {
             .map_err(|error| Failure::Io("report".to_owned(), error.into()))?;
         std::fs::write(path, json).map_err(Failure::io(path.display().to_string()))?;
     }
-    Ok(report)
+    Ok(Verdict::of(report.is_good()))
 }
 
 fn beside_us() -> Result<PathBuf, Failure> {

@@ -27,6 +27,7 @@ use crate::load::link::{self, Hop, Link};
 use crate::load::pace::Pace;
 use crate::load::population::Population;
 use crate::progress::Progress;
+use crate::seed;
 use gateway::{Core, Counters, Gateway, Plan};
 use network::{DEVICES, FIRST_CLIENT, GATEWAY, HOST, Home, Network};
 use report::{Report, RunReport};
@@ -66,7 +67,7 @@ impl Demo {
     /// # Errors
     /// [`Failure`] if it could not be run to its end; everything made is removed all the same.
     pub fn run(&self, interrupt: &Interrupt) -> Result<Report, Failure> {
-        let mut rng = ChaCha20Rng::from_seed(seed()?);
+        let mut rng = ChaCha20Rng::from_seed(seed::random()?);
         let (generator_cpu, gateway_cpu) = cpus();
         if let Some(cpu) = generator_cpu {
             core_affinity::set_for_current(cpu);
@@ -143,7 +144,7 @@ impl Demo {
             plan.credentials.clone(),
             rng,
         );
-        Ok(Engine::new(clients, lan, population, GATEWAY, HOST))
+        Ok(Engine::new(clients, Some(lan), population, GATEWAY, HOST))
     }
 
     fn measure(
@@ -330,17 +331,6 @@ fn cpus() -> (Option<core_affinity::CoreId>, Option<core_affinity::CoreId>) {
         [first, .., last] => (Some(first), Some(last)),
         _ => (None, None),
     }
-}
-
-fn seed() -> Result<[u8; 32], Failure> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| {
-        Failure::Io(
-            "random seed".to_owned(),
-            std::io::Error::other(error.to_string()),
-        )
-    })?;
-    Ok(seed)
 }
 
 /// 32 letters and digits.

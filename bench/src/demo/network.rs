@@ -99,11 +99,7 @@ impl Namespace {
             .pointer("/0/address")
             .and_then(Value::as_str)
             .ok_or_else(bad)?;
-        let mut bytes = [0; 6];
-        for (byte, part) in bytes.iter_mut().zip(text.split(':')) {
-            *byte = u8::from_str_radix(part, 16).map_err(|_| bad())?;
-        }
-        Ok(MacAddress(bytes))
+        parse_mac(text).ok_or_else(bad)
     }
 
     /// Packets that the kernel dropped on each device inside, on receipt and on sending together.
@@ -250,6 +246,16 @@ impl Network {
         }
         Ok(drops)
     }
+}
+
+/// Reads six hex bytes with colons between them.
+pub fn parse_mac(text: &str) -> Option<MacAddress> {
+    let mut bytes = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut bytes {
+        *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
+    }
+    parts.next().is_none().then_some(MacAddress(bytes))
 }
 
 /// Runs a program to its end; returns what it printed.

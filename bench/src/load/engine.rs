@@ -8,7 +8,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use culvert_dataplane::frame::Frame;
+use culvert_dataplane::frame::{BATCH, Frame, Frames};
 use culvert_dataplane::port::Port;
 use culvert_wire::eth::{self, EtherType};
 use culvert_wire::ipv4::{self, Fragment, Packet, Protocol};
@@ -26,7 +26,7 @@ use crate::client::{Datagram, Outer, Time};
 /// Clients, both links and what has been counted.
 pub struct Engine<P> {
     clients: Link<P>,
-    lan: Link<P>,
+    lan: Option<Link<P>>,
     population: Population,
     envelope: Envelope,
     host: Ipv4Addr,
@@ -75,15 +75,25 @@ enum Activity {
     Busy,
 }
 
+impl Activity {
+    fn of(frames: &Frames) -> Self {
+        if frames.is_empty() {
+            Self::Idle
+        } else {
+            Self::Busy
+        }
+    }
+}
+
 /// Longest sleep of an idle loop: how long an interrupt waits.
 const NAP: Duration = Duration::from_millis(20);
 const TTL: u8 = 64;
 
 impl<P: Port> Engine<P> {
-    /// Joins clients that dial `gateway` and a host on the LAN.
+    /// Joins clients that dial `gateway` and, if probes are to be sent, `host` on a LAN behind it.
     pub fn new(
         clients: Link<P>,
-        lan: Link<P>,
+        lan: Option<Link<P>>,
         population: Population,
         gateway: Ipv4Addr,
         host: Ipv4Addr,
@@ -115,16 +125,6 @@ impl<P: Port> Engine<P> {
         &self.runs
     }
 
-    /// The link on which clients are.
-    pub const fn clients(&self) -> &Link<P> {
-        &self.clients
-    }
-
-    /// The link on which the network is.
-    pub const fn lan(&self) -> &Link<P> {
-        &self.lan
-    }
-
     /// Frames that were no probe of ours and no packet of a client's.
     pub const fn foreign(&self) -> u64 {
         self.foreign
@@ -151,6 +151,16 @@ impl<P: Port> Engine<P> {
             if (census.idle == 0 && census.connecting == 0) || !watch(&self.population) {
                 return;
             }
+            self.rest(activity, NAP);
+        }
+    }
+
+    /// Answers the gateway until `watch`, told after each turn, ends it by `false`.
+    pub fn hold(&mut self, mut watch: impl FnMut(&Population) -> bool) {
+        while watch(&self.population) {
+            let now = self.now();
+            let activity = self.turn(now);
+            self.flush();
             self.rest(activity, NAP);
         }
     }
@@ -236,22 +246,10 @@ impl<P: Port> Engine<P> {
 
     /// Receives a batch on each link and does what timers ask for.
     fn turn(&mut self, now: Time) -> Activity {
-        let mut activity = Activity::Idle;
-        let mut frames = self.clients.receive();
-        while let Some(mut frame) = frames.pop() {
+        let mut activity = self.receive_for_clients(now);
+        if self.receive_for_host() == Activity::Busy {
             activity = Activity::Busy;
-            self.take_for_client(now, &mut frame);
-            self.clients.give(frame);
         }
-        self.clients.recycle(frames);
-        let mut frames = self.lan.receive();
-        let received_ns = self.nanos();
-        while let Some(frame) = frames.pop() {
-            activity = Activity::Busy;
-            self.take_for_host(frame.bytes(), received_ns);
-            self.lan.give(frame);
-        }
-        self.lan.recycle(frames);
         while let Some(index) = self.population.handle_timeout(now) {
             activity = Activity::Busy;
             self.send_messages(index);
@@ -259,9 +257,36 @@ impl<P: Port> Engine<P> {
         activity
     }
 
-    /// Takes a frame for a client.
-    fn take_for_client(&mut self, now: Time, frame: &mut Frame) {
+    fn receive_for_clients(&mut self, now: Time) -> Activity {
+        let mut frames = self.clients.receive();
         let received_ns = self.nanos();
+        let activity = Activity::of(&frames);
+        for mut frame in frames.take_front(BATCH) {
+            self.take_for_client(now, &mut frame, received_ns);
+            self.clients.give(frame);
+        }
+        self.clients.recycle(frames);
+        activity
+    }
+
+    fn receive_for_host(&mut self) -> Activity {
+        let Some(mut frames) = self.lan.as_mut().map(Link::receive) else {
+            return Activity::Idle;
+        };
+        let received_ns = self.nanos();
+        let activity = Activity::of(&frames);
+        for frame in &*frames {
+            self.take_for_host(frame.bytes(), received_ns);
+        }
+        if let Some(lan) = &mut self.lan {
+            frames.take_front(BATCH).for_each(|frame| lan.give(frame));
+            lan.recycle(frames);
+        }
+        activity
+    }
+
+    /// Takes a frame for a client.
+    fn take_for_client(&mut self, now: Time, frame: &mut Frame, received_ns: u64) {
         let Some((index, via, range)) = self.addressee(frame.bytes()) else {
             self.foreign += 1;
             return;
@@ -356,27 +381,39 @@ impl<P: Port> Engine<P> {
             sequence: self.population.flows(index)?.up.next(),
             sent_ns,
         };
-        let size = self.runs[run].size;
-        probe
-            .emit(
-                Ends {
-                    source,
-                    destination: self.host,
-                },
-                &mut self.template,
-                size,
-            )
-            .ok()?;
+        let ends = Ends {
+            source,
+            destination: self.host,
+        };
+        if self
+            .seal(&mut frame, index, &probe, ends, self.runs[run].size)
+            .is_none()
+        {
+            self.clients.give(frame);
+            return None;
+        }
+        self.clients.send(frame);
+        self.runs[run].up.sent += 1;
+        Some(())
+    }
+
+    /// Fills a frame with a probe that a client sends.
+    fn seal(
+        &mut self,
+        frame: &mut Frame,
+        index: u32,
+        probe: &Probe,
+        ends: Ends,
+        size: usize,
+    ) -> Option<()> {
+        probe.emit(ends, &mut self.template, size).ok()?;
         let inner = self.template.get(..size)?;
         let local = self.population.address(index);
         let client = self.population.client(index)?;
         let outer = client.outer()?;
-        self.envelope.close(&mut frame, local, outer, |datagram| {
+        self.envelope.close(frame, local, outer, |datagram| {
             client.seal_inner(inner, datagram).ok()
-        })?;
-        self.clients.send(frame);
-        self.runs[run].up.sent += 1;
-        Some(())
+        })
     }
 
     /// Sends up to `count` probes to clients in turn; returns how many.
@@ -393,7 +430,8 @@ impl<P: Port> Engine<P> {
     fn send_one_down(&mut self, run: usize, sent_ns: u64) -> Option<()> {
         let index = self.population.next_up(self.turn.down)?;
         let destination = self.population.lease(index)?.address?;
-        let mut frame = self.lan.frame()?;
+        let lan = self.lan.as_mut()?;
+        let mut frame = lan.frame()?;
         self.turn.down = index;
         let probe = Probe {
             run: u16::try_from(run).ok()?,
@@ -417,7 +455,7 @@ impl<P: Port> Engine<P> {
                 size,
             )
             .ok()?;
-        self.lan.send(frame);
+        lan.send(frame);
         self.runs[run].down.sent += 1;
         Some(())
     }
@@ -445,12 +483,15 @@ impl<P: Port> Engine<P> {
 
     fn flush(&mut self) {
         self.clients.flush();
-        self.lan.flush();
+        if let Some(lan) = &mut self.lan {
+            lan.flush();
+        }
     }
 
     /// Sleeps until a packet comes, a timer is due, or `longest` is over, if there was nothing to do.
     fn rest(&self, activity: Activity, longest: Duration) {
-        if activity == Activity::Busy || self.clients.is_backed_up() || self.lan.is_backed_up() {
+        let lan_is_backed_up = self.lan.as_ref().is_some_and(Link::is_backed_up);
+        if activity == Activity::Busy || self.clients.is_backed_up() || lan_is_backed_up {
             return;
         }
         let now = self.now();
@@ -458,7 +499,7 @@ impl<P: Port> Engine<P> {
             .population
             .poll_timeout()
             .map_or(longest, |at| at.since(now).min(longest));
-        let fds = [self.clients.fd(), self.lan.fd()];
+        let fds = [self.clients.fd(), self.lan.as_ref().and_then(Link::fd)];
         let mut fds: Vec<_> = fds
             .iter()
             .flatten()

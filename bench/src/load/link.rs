@@ -53,8 +53,7 @@ impl Link<XdpPort> {
     pub fn open(device: &str, network: Network, hop: Hop) -> Result<Self, Failure> {
         let xdp_failure =
             |error: &dyn std::fmt::Display| Failure::Xdp(device.to_owned(), error.to_string());
-        let mut steering =
-            Steering::load_object(culvert_ebpf::OBJECT).map_err(|error| xdp_failure(&error))?;
+        let mut steering = Steering::load().map_err(|error| xdp_failure(&error))?;
         steering
             .add_pool(network.address, network.prefix)
             .map_err(|error| xdp_failure(&error))?;

@@ -23,7 +23,8 @@ use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
 use rustix::io::Errno;
 use tokio::time::timeout;
 
-use super::{NextHopError, Route};
+use super::NextHopError;
+use super::table::Route;
 use crate::device::errno;
 
 /// The kernel answers at once, or has lost the answer because our socket was full.

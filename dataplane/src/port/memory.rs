@@ -138,6 +138,7 @@ impl Peer {
         }
         let Some(mut frame) = rings.fill.pop() else {
             rings.statistics.fill_ring_empty += 1;
+            rings.statistics.rx_dropped += 1;
             return false;
         };
         frame.set_len(packet.len());
@@ -174,6 +175,9 @@ fn lock(rings: &Mutex<Rings>) -> MutexGuard<'_, Rings> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::api::CoreId;
 
@@ -212,7 +216,10 @@ mod tests {
     fn with_an_empty_fill_ring_packets_are_dropped_and_counted() {
         let (mut port, peer, mut pool) = filled(4, 2);
         assert_eq!([(); 3].map(|()| peer.send(&PACKET)), [true, true, false]);
-        assert_eq!(port.statistics().fill_ring_empty, 1);
+        assert_eq!(
+            (port.statistics().fill_ring_empty, port.statistics().lost()),
+            (1, 1)
+        );
         let mut frames = Frames::new();
         port.receive(&mut pool, &mut frames);
         frames.take_front(2).for_each(|frame| pool.give(frame));
@@ -270,5 +277,60 @@ mod tests {
             frames.push(pool.take().unwrap()).unwrap();
         }
         frames
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        PeerSends,
+        PeerTakes,
+        Receive,
+        Transmit,
+        Drop,
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_frames_and_packets_are_conserved(
+            steps in vec(
+                prop_oneof![
+                    3 => Just(Step::PeerSends),
+                    2 => Just(Step::PeerTakes),
+                    2 => Just(Step::Receive),
+                    2 => Just(Step::Transmit),
+                    1 => Just(Step::Drop),
+                ],
+                0..300,
+            ),
+            total in 1_usize..40,
+        ) {
+            let (mut port, peer, mut pool) = filled(8, total);
+            let mut frames = Frames::new();
+            let (mut sent, mut taken, mut dropped) = (0, 0, 0);
+            for step in steps {
+                match step {
+                    Step::PeerSends => {
+                        peer.send(&PACKET);
+                        sent += 1;
+                    }
+                    Step::PeerTakes => taken += u64::from(peer.take_with(|_| ())),
+                    Step::Receive => {
+                        port.receive(&mut pool, &mut frames);
+                    }
+                    Step::Transmit => {
+                        port.transmit(&mut pool, &mut frames);
+                    }
+                    Step::Drop => {
+                        let frame = frames.pop();
+                        dropped += u64::from(frame.is_some());
+                        frame.into_iter().for_each(|frame| pool.give(frame));
+                    }
+                }
+                let statistics = port.statistics();
+                prop_assert_eq!(pool.free() + port.held() + frames.len(), total);
+                prop_assert!(statistics.received + statistics.lost() <= sent);
+                prop_assert_eq!(statistics.received, statistics.sent + dropped + frames.len() as u64);
+                prop_assert!(statistics.completed <= taken && taken <= statistics.sent);
+            }
+        }
     }
 }

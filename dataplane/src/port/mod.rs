@@ -56,11 +56,12 @@ pub struct PortStatistics {
     pub sent: u64,
     /// Come back from the completion ring.
     pub completed: u64,
-    /// Dropped by the kernel on receipt for a reason of its own, such as a packet longer than a chunk.
+    /// Dropped by the kernel on receipt, but for a full rx ring: the packet is longer than a frame, or in copy mode the fill ring was empty.
     pub rx_dropped: u64,
     /// Dropped by the kernel because the rx ring was full: the worker is too slow.
     pub rx_ring_full: u64,
-    /// Dropped by the kernel because the fill ring was empty: there are too few frames.
+    /// Times that the kernel found the fill ring empty: there are too few frames. In copy mode each is in `rx_dropped` too; in zero-copy
+    /// mode the device drops, and counts, by itself.
     pub fill_ring_empty: u64,
     /// Descriptors that the kernel or `ring` found wrong on receipt; always 0 unless something is broken.
     pub rx_invalid: u64,
@@ -70,4 +71,11 @@ pub struct PortStatistics {
     pub tx_ring_full: u64,
     /// Times that the kernel could not be woken: the device is down or gone.
     pub wake_failed: u64,
+}
+
+impl PortStatistics {
+    /// Packets that came to the socket and were not received.
+    pub const fn lost(&self) -> u64 {
+        self.rx_dropped + self.rx_ring_full
+    }
 }

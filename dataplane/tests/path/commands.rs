@@ -601,3 +601,30 @@ fn first_ike_messages_do_not_crowd_out_established_ones() {
     );
     gateway.assert_accounted();
 }
+
+/// THREATS E3: every packet of an SA has a number of its own, in order, whatever else goes on.
+#[test]
+fn no_sequence_number_is_used_twice() {
+    let client = natted();
+    let mut gateway = Gateway::new();
+    client.install(&mut gateway);
+    let packet = from_core(&ip(HOST, INNER, Protocol(253), &[1; 2_000]));
+    let mut numbers = Vec::new();
+    for _ in 0..50 {
+        gateway
+            .link
+            .submit(
+                Ticket(900),
+                transmit(Destination::Ppp(client.row), 20),
+                None,
+            )
+            .unwrap();
+        numbers.extend(
+            gateway
+                .down(&vec![packet.clone(); 64])
+                .iter()
+                .map(|frame| esp_of(frame).1),
+        );
+    }
+    assert_eq!(numbers, (1..=50 * (2 * 64 + 1)).collect::<Vec<_>>());
+}

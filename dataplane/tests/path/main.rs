@@ -13,3 +13,4 @@ mod handoff;
 mod law;
 mod reasons;
 mod round_trip;
+mod thread;

@@ -15,8 +15,8 @@ use culvert_wire::writer::{Overflow, Writer};
 use rand_core::CryptoRng;
 
 use super::error::{Error, Misbehaved, notify_of};
+use super::ike_sa::State;
 use super::message::{decrypted_chain, split_hash};
-use super::phase1::State;
 use super::quick::under_ike_sa;
 use super::responder::{Arrival, Responder};
 use super::sets::{PairState, Peer, Set};
@@ -77,7 +77,7 @@ impl Responder {
         Ok(())
     }
 
-    /// Answers dead peer detection; other notifications are of no consequence.
+    /// Answers dead peer detection and follows INITIAL-CONTACT; other notifications are of no consequence.
     fn notified(
         &mut self,
         rng: &mut dyn CryptoRng,
@@ -87,7 +87,12 @@ impl Responder {
         let Some(sa) = self.ike_sas.get(&cookie) else {
             return;
         };
-        let cookies = sa.cookies.concat();
+        let (cookies, remote) = (sa.cookies.concat(), sa.path.remote);
+        if notification.kind == NotifyType::INITIAL_CONTACT
+            && let Some(peer) = sa.peer().cloned()
+        {
+            return self.initial_contact(&peer, cookie, remote);
+        }
         // RFC 3706 §5.3: the SPI is both cookies, the data the sequence number.
         let asked = notification.kind == NotifyType::R_U_THERE
             && notification.spi == cookies
@@ -194,14 +199,11 @@ impl Responder {
         Ok(())
     }
 
-    /// INITIAL-CONTACT under a verified HASH: whatever else this peer had at this address and port is gone.
+    /// INITIAL-CONTACT under a verified HASH: whatever this peer had at this address and port before this IKE SA is gone.
     pub(super) fn initial_contact(&mut self, peer: &Peer, cookie: Cookie, remote: SocketAddr) {
-        let stale: Vec<_> = self
-            .sets
-            .at(remote)
-            .filter(|set| set.peer == *peer)
-            .map(|set| set.id)
-            .collect();
+        let own = |set: &&Set| set.pairs.iter().any(|pair| pair.ike_sa == cookie);
+        let of_peer = self.sets.at(remote).filter(|set| set.peer == *peer);
+        let stale: Vec<_> = of_peer.filter(|set| !own(set)).map(|set| set.id).collect();
         for set in stale {
             self.drop_set(set);
         }

@@ -21,6 +21,9 @@ use crate::spi::{Rows, Spis};
 /// Inbound SAs of one set alive at once.
 pub(super) const MAX_SAS: usize = 4;
 
+/// Sets of one peer at one address and port: each has ports of its own.
+const MAX_SETS_OF_PEER: usize = 8;
+
 /// Who a set or IKE SA belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Peer {
@@ -126,6 +129,13 @@ impl Sets {
 
     /// Makes an empty set on the core where the peer's packets arrive.
     pub(super) fn open(&mut self, wanted: &Wanted<'_>) -> Result<SetId, Exhausted> {
+        let own = self
+            .at(wanted.path.remote)
+            .filter(|set| set.peer == *wanted.peer)
+            .count();
+        if own >= MAX_SETS_OF_PEER {
+            return Err(Exhausted::Rows);
+        }
         let id = self.take_row(wanted.core).ok_or(Exhausted::Rows)?;
         let set = Set {
             id,
@@ -141,6 +151,15 @@ impl Sets {
             .insert(id);
         self.sets.insert(id, set);
         Ok(id)
+    }
+
+    /// Whether a set has a pair with this outbound SPI.
+    pub(super) fn has_outbound(&self, id: SetId, outbound: Spi) -> bool {
+        let pairs = self.sets.get(&id).map(|set| set.pairs.as_slice());
+        pairs
+            .unwrap_or_default()
+            .iter()
+            .any(|pair| pair.outbound == outbound)
     }
 
     /// Takes a new inbound SPI for a set on `core`.

@@ -180,7 +180,7 @@ impl Authentication {
         if received.code != awaited {
             return Step::Ignored;
         }
-        match &self.state {
+        match &mut self.state {
             State::ExpectPapRequest => self.check(now, users, received),
             State::ExpectCheck(state) if now.since(state.since) >= REPEAT => {
                 self.check(now, users, received)
@@ -189,10 +189,19 @@ impl Authentication {
                 let state = state.clone();
                 self.response(rng, users, tries, &state, received)
             }
+            // RFC 1334 §2.2.1: the identifier changes with each request, and each gets a reply.
+            State::Proved(_) if self.method == Method::Pap => {
+                Step::Reply(pap_message(pap::ACK, received.identifier, b""))
+            }
             State::Proved(verdict) if verdict.identifier == received.identifier => {
                 Step::Reply(verdict.frame.clone())
             }
-            State::ExpectCheck(_) | State::ExpectPenalty(_) | State::Proved(_) => Step::Ignored,
+            State::ExpectCheck(state) => {
+                // The verdict answers the latest request.
+                state.identifier = received.identifier;
+                Step::Ignored
+            }
+            State::ExpectPenalty(_) | State::Proved(_) => Step::Ignored,
         }
     }
 

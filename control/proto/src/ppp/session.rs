@@ -28,6 +28,10 @@ const MAX_RETURNED: usize = 512;
 /// What a session's timer table knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Timer {
+    /// The peer must be authenticated. What ends a session comes before what goes on with it.
+    Authentication,
+    /// The session must be open.
+    Negotiation,
     /// LCP's restart timer.
     Lcp,
     /// IPCP's restart timer.
@@ -38,10 +42,6 @@ pub(super) enum Timer {
     Penalty,
     /// Ask a silent peer whether it is there.
     Echo,
-    /// The peer must be authenticated.
-    Authentication,
-    /// The session must be open.
-    Negotiation,
 }
 
 impl Timer {

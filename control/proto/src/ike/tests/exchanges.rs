@@ -104,6 +104,27 @@ fn a_client_behind_nat_floats_and_gets_udp() {
 }
 
 #[test]
+fn a_client_on_ipv6_gets_a_set() {
+    let mut world = World::new(config(), 20);
+    let mut client = Client::new(20, "[2001:db8::101]:500");
+    client.path.local = "[2001:db8::10]:500".parse().unwrap();
+    client.identity.0 = IdType::IPV6;
+    world.log_in(&mut client);
+    let (mut parts, quick) = client.quick_parts(GCM);
+    for part in parts
+        .iter_mut()
+        .filter(|part| part.0 == PayloadType::IDENTIFICATION)
+    {
+        part.1[0] = IdType::IPV6.0;
+    }
+    let message = client.quick_of(&quick, &parts);
+    world.ask(client.path, &message);
+    let set = world.responder.sets().next().unwrap();
+    assert_eq!(set.path, client.path);
+    assert_eq!(set.identity.to_string(), "2001:db8::101");
+}
+
+#[test]
 fn native_esp_is_refused_behind_nat_and_udp_off_the_floated_port() {
     let mut world = World::new(config(), 3);
     let mut client = Client::new(3, "198.51.100.60:1024").behind_nat("192.168.7.101:500");

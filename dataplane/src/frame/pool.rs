@@ -1,0 +1,149 @@
+//! The free frames of one worker, and the count of those in user space.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{BATCH, Frame, Home};
+use crate::api::CoreId;
+use crate::ring::Mapping;
+
+/// The free frames of one worker, last in first out, so that the next one taken is likely still in the cache.
+#[derive(Debug)]
+pub struct FramePool {
+    free: Vec<Frame>,
+    strays: Vec<Frame>,
+    ledger: Arc<Ledger>,
+}
+
+impl FramePool {
+    /// Makes a pool of `total` frames of ordinary memory, for the in-memory port.
+    pub fn in_memory(core: CoreId, total: usize) -> Self {
+        let mut pool = Self::empty(Arc::new(Ledger::new(core, total, None)));
+        let home = pool.home();
+        pool.free.extend((0..total).map(|_| Frame::in_memory(home)));
+        pool.ledger.taken_back(total);
+        pool
+    }
+
+    /// Makes a pool with room for every frame that `ledger` knows, and none in it yet.
+    pub(crate) fn empty(ledger: Arc<Ledger>) -> Self {
+        Self {
+            free: Vec::with_capacity(ledger.total),
+            strays: Vec::with_capacity(BATCH),
+            ledger,
+        }
+    }
+
+    /// Takes a free frame; its length is 0 and its bytes are whatever they were.
+    #[inline]
+    pub fn take(&mut self) -> Option<Frame> {
+        self.free.pop()
+    }
+
+    /// Takes a frame back, or keeps another worker's for [`FramePool::take_stray`].
+    #[inline]
+    pub fn give(&mut self, mut frame: Frame) {
+        if frame.home != self.ledger.home {
+            return self.keep_stray(frame);
+        }
+        frame.len = 0;
+        self.free.push(frame);
+    }
+
+    /// Takes a frame back after overwriting it: for plaintext whose ICV failed.
+    pub fn give_wiped(&mut self, mut frame: Frame) {
+        frame.wipe();
+        self.give(frame);
+    }
+
+    /// Takes a frame that was given here but belongs to another worker: hand it back to `frame.home().core()`.
+    pub fn take_stray(&mut self) -> Option<Frame> {
+        self.strays.pop()
+    }
+
+    /// Frames that can be taken now.
+    pub fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Frames there are in all: free, in rings, and in stages.
+    pub fn total(&self) -> usize {
+        self.ledger.total
+    }
+
+    /// What its frames carry.
+    pub fn home(&self) -> Home {
+        self.ledger.home
+    }
+
+    /// A frame of this worker's earlier pool can serve no ring any more, so it is dropped.
+    #[cold]
+    fn keep_stray(&mut self, frame: Frame) {
+        if frame.home.core != self.ledger.home.core {
+            self.strays.push(frame);
+        }
+    }
+}
+
+impl Drop for FramePool {
+    fn drop(&mut self) {
+        self.ledger.lent(self.free.len());
+    }
+}
+
+/// Counts the frames of one UMEM that user space holds, and keeps the UMEM for as long as pool or ports need it (R3).
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    home: Home,
+    total: usize,
+    out: AtomicUsize,
+    mapping: Option<Mapping>,
+}
+
+impl Ledger {
+    pub(crate) fn new(core: CoreId, total: usize, mapping: Option<Mapping>) -> Self {
+        Self {
+            home: Home::new(core),
+            total,
+            out: AtomicUsize::new(0),
+            mapping,
+        }
+    }
+
+    pub(crate) const fn home(&self) -> Home {
+        self.home
+    }
+
+    pub(crate) const fn total(&self) -> usize {
+        self.total
+    }
+
+    pub(crate) const fn mapping(&self) -> Option<&Mapping> {
+        self.mapping.as_ref()
+    }
+
+    /// `count` chunks became frames.
+    pub(crate) fn taken_back(&self, count: usize) {
+        self.out.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// `count` frames ceased to be: they went to the kernel, or with their pool.
+    pub(crate) fn lent(&self, count: usize) {
+        self.out.fetch_sub(count, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        let Some(mapping) = self.mapping.take() else {
+            return;
+        };
+        match *self.out.get_mut() {
+            0 => mapping.release(),
+            frames => tracing::warn!(
+                frames,
+                "packet memory stays mapped: frames of it are in use"
+            ),
+        }
+    }
+}
