@@ -60,8 +60,10 @@ impl Plane {
 
 /// How often children are asked whether they are alive.
 const PING_EVERY: Duration = Duration::from_millis(500);
-/// Silence after which a child is taken for hung and killed.
-const HUNG_AFTER: Duration = Duration::from_secs(5);
+/// Unanswered questions after which a child is taken for hung and killed: five seconds, unless we were kept from asking.
+const HUNG_AFTER: u64 = 10;
+/// The same for one that is still beginning: a queue that a dead process held is released in its own time.
+const STUCK_AFTER: u64 = 60;
 /// How long control may take to tell peers good-bye.
 const CONTROL_STOPS_WITHIN: Duration = Duration::from_secs(3);
 /// How long the data plane may take to send what it holds.
@@ -232,9 +234,8 @@ impl Supervisor {
     }
 
     fn tick(&mut self) -> Result<(), Failure> {
-        let now = Instant::now();
         for child in [&mut self.dataplane, &mut self.control] {
-            if child.is_silent_since(now, HUNG_AFTER) {
+            if child.is_silent(HUNG_AFTER, STUCK_AFTER) {
                 error!(plane = child.plane().name(), "does not answer; killing it");
                 child.kill();
             }
