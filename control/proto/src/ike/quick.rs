@@ -21,7 +21,7 @@ use super::offer::{Offer, Proposed};
 use super::output::{Event, Legacy, Output};
 use super::phase1::OUR_NONCE_LEN;
 use super::phase2_proposal::{self, Terms};
-use super::responder::{Arrival, Digest, GRACE, Responder};
+use super::responder::{Arrival, Digest, Responder};
 use super::sets::{MAX_SAS, PairState, SaPair, Wanted};
 use super::timer::Timer;
 use crate::crypto::cipher::Iv;
@@ -37,6 +37,8 @@ const MAX_MESSAGE_IDS: usize = 16_384;
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// Repetitions of message 2: the last wait ends 30 s after the first message 2.
 const REPETITIONS: u8 = 3;
+/// How long a pair is kept that the peer does not seem to have; longer than message 2 is repeated.
+const UNCONFIRMED_FOR: Duration = Duration::from_secs(32);
 
 /// A quick mode under way.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -262,11 +264,11 @@ impl Responder {
             suite: offer.suite,
             life: offer.life,
             ike_sa: cookie,
+            since: now,
             state: PairState::Unconfirmed,
         };
         self.sets.add(set, pair);
-        self.timers
-            .set(Timer::Sa(inbound), now + offer.life.time + GRACE);
+        self.timers.set(Timer::Sa(inbound), now + UNCONFIRMED_FOR);
         self.timers
             .set(Timer::QuickMode(cookie, id), now + FIRST_WAIT);
         let waiting = ExpectConfirmation {

@@ -439,7 +439,8 @@ impl Responder {
             return;
         }
         pair.state = PairState::Confirmed;
-        let outbound = pair.outbound;
+        let (outbound, end) = (pair.outbound, pair.end());
+        self.timers.set(Timer::Sa(inbound), end);
         let Some(set) = self.sets.by_inbound(inbound) else {
             return;
         };

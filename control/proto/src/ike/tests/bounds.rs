@@ -95,6 +95,20 @@ fn one_peer_opens_eight_sets_at_most() {
 }
 
 #[test]
+fn a_pair_that_nobody_confirms_goes_even_without_its_ike_sa() {
+    let (mut world, mut client) = logged_in(10);
+    let (message, _) = client.quick_1(GCM);
+    world.ask(client.path, &message);
+    let part = client.delete_isakmp();
+    let delete = client.informational(&[part]);
+    world.deliver(client.path, &delete);
+    assert_eq!(world.responder.sets().count(), 1);
+    world.pass(Duration::from_secs(33));
+    assert_eq!(world.responder.sets().count(), 0);
+    assert_eq!(world.responder.poll_timeout(), None);
+}
+
+#[test]
 fn an_spi_is_not_taken_twice_in_a_set() {
     let (mut world, mut client) = logged_in(4);
     let pair = world.quick(&mut client, GCM);
