@@ -20,7 +20,7 @@ use culvert_proto::time::Time;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
-pub use data_plane::{Arrived, DataPlane, Drops, Packaged};
+pub use data_plane::{Arrived, DataPlane, Drops, Packaged, Punted};
 
 /// The gateway's address.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
