@@ -16,8 +16,8 @@ use culvert_wire::ipv4::{Packet, Protocol};
 
 const CLIENTS: usize = 200;
 
-/// Longer than the gateway keeps anything of a client that is silent.
-const FORGOTTEN: Duration = Duration::from_secs(900);
+/// Longer than an IKE SA lives. DELETE is not acknowledged: where it is lost, SAs live to their end.
+const FORGOTTEN: Duration = Duration::from_secs(9 * 3_600);
 
 fn outer(number: usize) -> Ipv4Addr {
     Ipv4Addr::new(198, 18, 1, u8::try_from(number + 1).unwrap())
