@@ -11,6 +11,9 @@ use culvert_wire::{tcp, udp};
 /// TCP as an IP protocol.
 const TCP: Protocol = Protocol(6);
 
+/// UDP port whose datagrams nobody answers (RFC 863).
+const DISCARD: u16 = 9;
+
 /// Whether routers may cut a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
@@ -95,6 +98,32 @@ pub fn udp(source_port: u16, destination_port: u16, payload: &[u8]) -> Vec<u8> {
         checksum: 0,
     };
     [&header.to_bytes()[..], payload].concat()
+}
+
+/// A datagram of `len` bytes, IP header included, to the discard port; no two with different marks are equal.
+///
+/// # Panics
+/// If there is no room for the mark.
+pub fn probe(ends: Ends, mark: u32, len: usize) -> Vec<u8> {
+    let data_len = len - ipv4::HEADER_LEN - udp::HEADER_LEN;
+    let mut data: Vec<u8> = mark
+        .to_be_bytes()
+        .into_iter()
+        .cycle()
+        .take(data_len)
+        .collect();
+    assert!(data.len() >= 4, "room for the mark");
+    data[4..]
+        .iter_mut()
+        .zip(0_u8..=255)
+        .for_each(|(byte, place)| *byte ^= place);
+    ip(
+        ends,
+        Protocol::UDP,
+        Cut::Allowed,
+        0,
+        &udp(4_711, DISCARD, &data),
+    )
 }
 
 /// An ICMP echo request.

@@ -53,7 +53,7 @@ pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 pub const PPP_GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
 
 /// Packets given to a port before the worker turns.
-const BURST: u32 = 32;
+const BURST: usize = 32;
 /// The longest packet that a client may make of an inner one, over that one's length.
 const OVERHEAD: usize = 128;
 
@@ -64,6 +64,17 @@ pub enum Restore {
     Never,
     /// After one input in so many.
     OneIn(u32),
+}
+
+/// What clients do not hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deaf {
+    /// They hear all.
+    No,
+    /// No ESP.
+    ToEsp,
+    /// No IKE.
+    ToIke,
 }
 
 /// A client by the order in which it came.
@@ -134,6 +145,7 @@ pub struct World {
     refusals: Vec<String>,
     /// Where the data plane says that peers have moved.
     moves: Vec<SocketAddr>,
+    deaf: Deaf,
     identification: u16,
     rng: ChaCha20Rng,
 }
@@ -159,6 +171,7 @@ impl World {
             notes: Vec::new(),
             refusals: Vec::new(),
             moves: Vec::new(),
+            deaf: Deaf::No,
             identification: 0,
             rng: ChaCha20Rng::seed_from_u64(setting.seed),
             setting,
@@ -283,6 +296,38 @@ impl World {
         self.setting.conditions = conditions;
     }
 
+    /// Makes all clients deaf to what the gateway says in one way.
+    pub const fn deafen(&mut self, deaf: Deaf) {
+        self.deaf = deaf;
+    }
+
+    /// Waits until all clients are up, and a little longer.
+    ///
+    /// # Panics
+    /// If one is not.
+    pub fn assert_all_up(&mut self) {
+        let all_told = self.run(Duration::from_secs(240), |world| {
+            world.members.iter().all(|member| !member.events.is_empty())
+        });
+        let causes: Vec<_> = self.members.iter().filter_map(Member::cause).collect();
+        let seed = self.setting.seed;
+        assert!(all_told && causes.is_empty(), "seed {seed}: {causes:?}");
+        // The gateway may still wait for the acknowledgement of its last request.
+        self.pass(Duration::from_secs(5));
+    }
+
+    /// From a client's own address to the host behind the gateway.
+    ///
+    /// # Panics
+    /// If it never was up.
+    pub fn ends(&self, id: MemberId) -> Ends {
+        let source = self.member(id).address();
+        Ends {
+            source: source.expect("a client that is up"),
+            destination: lan::HOST,
+        }
+    }
+
     /// Numbers that follow from the seed.
     pub const fn rng(&mut self) -> &mut ChaCha20Rng {
         &mut self.rng
@@ -328,10 +373,14 @@ impl World {
         self.pump();
     }
 
-    /// Puts a frame on the gateway's outer wire, whoever sends it.
-    pub fn inject(&mut self, frame: &[u8]) {
-        self.plane.outer().send(frame);
-        self.pump();
+    /// Puts frames on the gateway's outer wire, whoever sends them.
+    pub fn inject(&mut self, frames: &[Vec<u8>]) {
+        for burst in frames.chunks(BURST) {
+            for frame in burst {
+                self.plane.outer().send(frame);
+            }
+            self.pump();
+        }
     }
 
     /// Tells all peers that the gateway goes.
@@ -627,6 +676,13 @@ impl World {
     /// Brings a packet of the gateway's to the client that it is for, through its translator; what nobody expects is lost.
     fn deliver(&mut self, packet: &[u8]) {
         let packet = Packet::parse(packet).expect("looked at when it was sent");
+        let deaf = match wire::esp(&packet) {
+            Some(_) => Deaf::ToEsp,
+            None => Deaf::ToIke,
+        };
+        if deaf == self.deaf {
+            return;
+        }
         let mut payload = packet.payload().to_vec();
         if packet.protocol() == Protocol::ESP {
             let Some(id) = self.member_at(packet.destination()) else {

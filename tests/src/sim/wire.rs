@@ -1,7 +1,6 @@
 //! What a listener on the gateway's outer wire hears: all that came in, and that no sequence number or IV is ever sealed with twice.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 
 use culvert_wire::ipv4::{Packet, Protocol};
 use culvert_wire::udp::{self, Datagram, Port};
@@ -66,21 +65,24 @@ impl Tap {
     }
 }
 
-/// The ESP packet inside an IP packet, from its SPI on, if it is one.
+/// The ESP packet inside a packet of the gateway's, from its SPI on, if it is one.
 pub fn esp<'a>(packet: &Packet<'a>) -> Option<&'a [u8]> {
+    esp_of(packet, |datagram| datagram.source_port())
+}
+
+/// The ESP packet inside a packet to the gateway, from its SPI on, if it is one.
+pub fn esp_from_client<'a>(packet: &Packet<'a>) -> Option<&'a [u8]> {
+    esp_of(packet, |datagram| datagram.destination_port())
+}
+
+fn esp_of<'a>(packet: &Packet<'a>, ours: impl FnOnce(&Datagram<'a>) -> Port) -> Option<&'a [u8]> {
     if packet.protocol() == Protocol::ESP {
         return Some(packet.payload());
     }
     let datagram = Datagram::parse(packet.payload()).ok()?;
     let payload = packet.payload().get(udp::HEADER_LEN..)?;
     let is_esp = packet.protocol() == Protocol::UDP
-        && datagram.source_port() == Port::NAT_T
+        && ours(&datagram) == Port::NAT_T
         && !payload.starts_with(&[0; 4]);
     is_esp.then_some(payload)
-}
-
-/// Source address of an outer frame without tags.
-pub fn source(frame: &[u8]) -> Option<Ipv4Addr> {
-    let packet = Packet::parse(frame.get(culvert_wire::eth::HEADER_LEN..)?).ok()?;
-    Some(packet.source())
 }
