@@ -387,6 +387,7 @@ impl World {
     pub fn close_all(&mut self) {
         self.gateway.close_all(self.now, &mut self.rng);
         self.settle();
+        self.pump();
     }
 
     /// Kills the worker and makes another over the same memory, with everything that the mirror holds.
@@ -474,6 +475,7 @@ impl World {
             self.settle();
         }
         self.client_timeouts();
+        self.pump();
     }
 
     fn client_timeouts(&mut self) {

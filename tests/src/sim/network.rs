@@ -21,7 +21,13 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// A network that does its work.
+    /// One that does its work and keeps the order.
+    pub const ORDERLY: Self = Self {
+        delay: Duration::from_millis(1)..Duration::from_millis(1),
+        loss: 0,
+        repetition: 0,
+    };
+    /// One that does its work, but packets that are close together overtake each other.
     pub const GOOD: Self = Self {
         delay: Duration::from_millis(1)..Duration::from_millis(2),
         loss: 0,
