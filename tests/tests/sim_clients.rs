@@ -1,4 +1,5 @@
 //! Each kind of client through the whole system: it logs in, and what it sends and is sent comes out byte for byte.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -225,7 +226,7 @@ fn assert_limits(one: &mut One) {
     assert_eq!(told_mtu(&at_lan), Some(mtu));
 
     let whole = probe(&mut one.world, down, 9, 1_500, Cut::Allowed);
-    let (_, pieces) = one.exchange(&[], &[whole.clone()]);
+    let (_, pieces) = one.exchange(&[], std::slice::from_ref(&whole));
     assert_eq!(pieces.len(), 2);
     assert!(pieces.iter().all(|piece| piece.len() <= usize::from(mtu)));
     assert_eq!(

@@ -1,4 +1,5 @@
 //! Two hundred clients at once over a network that loses, repeats and reorders.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

@@ -1,4 +1,5 @@
 //! Clients that are turned away, and a gateway that goes: the right word to each, and nothing left behind.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;

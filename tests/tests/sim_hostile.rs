@@ -1,4 +1,5 @@
 //! Recorded frames of clients that come again, cut, changed or from elsewhere: no table changes, and others are served throughout.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;

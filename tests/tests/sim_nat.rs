@@ -1,4 +1,5 @@
 //! Clients behind translators of addresses: any number with equal addresses inside, and peers that move.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;

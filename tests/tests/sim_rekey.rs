@@ -1,4 +1,5 @@
 //! Clients that change their SAs while packets flow.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;

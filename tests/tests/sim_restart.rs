@@ -1,4 +1,5 @@
 //! A data plane that dies under a living control: traffic goes on, no IV is used twice, nothing recorded is accepted again.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
