@@ -6,5 +6,14 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod check;
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod failure;
+pub mod identity;
+pub mod logging;
+pub mod passwd;
+pub mod query;
+pub mod setup;
+pub mod supervisor;

@@ -288,13 +288,13 @@ impl Batch {
         self.0.drain(..)
     }
 
-    /// Takes out the first packet that must be cut; the order of the others may change.
+    /// Takes out the first packet that must be cut; the others keep their order.
     pub fn take_split(&mut self) -> Option<Packet> {
         let at = self
             .0
             .iter()
             .position(|packet| packet.verdict == Verdict::Split)?;
-        Some(self.0.swap_remove(at))
+        Some(self.0.remove(at))
     }
 
     /// Takes out the last packet.

@@ -101,10 +101,13 @@ impl Whereabouts {
         self.workers == 1
     }
 
-    /// The other core that owns the shard of `spi`.
+    /// The other core that owns the shard of `spi`, by [`shards`](crate::worker::shards).
     pub fn owner_elsewhere(&self, spi: Spi) -> Option<CoreId> {
         let shard = spi::shard(spi);
-        let owner = u8::try_from(shard % self.workers).ok().map(CoreId)?;
+        let each = (u32::from(self.shards) / self.workers).max(1);
+        let owner = u8::try_from((shard / each).min(self.workers - 1))
+            .ok()
+            .map(CoreId)?;
         (shard < u32::from(self.shards) && owner != self.core).then_some(owner)
     }
 }
@@ -274,5 +277,32 @@ impl Exchange {
             .iter()
             .map(|peer| peer.packets_in.slots() + peer.frames_in.slots())
             .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker;
+
+    #[test]
+    fn every_shard_has_one_owner_whom_all_cores_know() {
+        for (shards, workers) in [(1, 1), (64, 1), (64, 2), (64, 3), (1_024, 64), (7, 7)] {
+            let exchanges = mesh(workers, shards, 1).unwrap();
+            let mut seen = Vec::new();
+            for owner in (0..workers).map(|core| CoreId(core.try_into().unwrap())) {
+                for shard in worker::shards(shards, owner, workers) {
+                    seen.push(shard);
+                    for exchange in &exchanges {
+                        let whereabouts = exchange.whereabouts();
+                        let elsewhere =
+                            whereabouts.owner_elsewhere(spi::compose(shard.into(), 0, 0));
+                        let wanted = (owner != whereabouts.core()).then_some(owner);
+                        assert_eq!(elsewhere, wanted, "{shard} of {shards} over {workers}");
+                    }
+                }
+            }
+            assert_eq!(seen, (0..shards).collect::<Vec<_>>());
+        }
     }
 }

@@ -13,7 +13,7 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::net::{
@@ -150,11 +150,7 @@ pub fn channel<Out: Message, In: Message>(
     queue_bytes: usize,
 ) -> io::Result<(Sender<Out>, Receiver<In>)> {
     rustix::io::ioctl_fionbio(&socket, true)?;
-    #[expect(
-        deprecated,
-        reason = "its replacement is unsafe; an OwnedFd stays open for as long as it is registered"
-    )]
-    let socket = Arc::new(AsyncFd::new(socket)?);
+    let socket = Arc::new(watched(socket)?);
     Ok((
         Sender {
             socket: Arc::clone(&socket),
@@ -170,6 +166,15 @@ pub fn channel<Out: Message, In: Message>(
             messages: PhantomData,
         },
     ))
+}
+
+/// Watches a descriptor for readiness; inside a Tokio runtime.
+pub(crate) fn watched<T: AsRawFd + From<OwnedFd>>(fd: T) -> io::Result<AsyncFd<T>> {
+    #[expect(
+        deprecated,
+        reason = "its replacement is unsafe; what is made of an OwnedFd keeps it open for as long as it is registered"
+    )]
+    AsyncFd::new(fd)
 }
 
 struct Datagram {

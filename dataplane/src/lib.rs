@@ -17,16 +17,22 @@
 
 pub mod api;
 pub mod batch;
+pub mod confine;
+pub mod cores;
 pub mod device;
 pub mod frame;
 pub mod handoff;
+mod inventory;
 pub mod ipc;
+pub mod lifeline;
 pub mod link;
 pub mod mem;
 pub mod moment;
 pub mod next_hop;
 pub mod order;
+mod outbox;
 pub mod port;
+pub mod process;
 pub mod punt;
 pub mod ring;
 pub mod stage;

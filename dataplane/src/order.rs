@@ -2,24 +2,22 @@
 
 use std::net::{SocketAddr, SocketAddrV4};
 
-use culvert_wire::esp::MARKER_LEN;
 use culvert_wire::eth::MacAddress;
-use culvert_wire::udp::Port;
 
 use crate::api::{
-    Activation, Command, Destination, Encapsulation, InboundSpec, OutboundSpec, Phase, Refusal,
-    SessionRow, SessionSpec, SetId, SetSpec, Spi, Start, Transmit, spi,
+    Activation, Command, Encapsulation, InboundSpec, OutboundSpec, Phase, Refusal, SessionRow,
+    SessionSpec, SetId, SetSpec, Spi, Start, spi,
 };
-use crate::batch::{Batch, Layer, Packet};
-use crate::frame::{HEADROOM, MAX_LEN};
 use crate::link::{Keys, Retired};
 use crate::mem::continuity::WINDOW_RANGE;
 use crate::moment::Moment;
 use crate::table::Rows;
 use crate::table::sa::{InboundSa, OutboundSa, SaRow, Told};
 use crate::table::set::Set;
-use crate::table::template::{Template, Wrapping};
-use crate::verdict::Origin;
+
+mod transmit;
+
+pub use transmit::transmit;
 
 /// Our UDP port inside an SA (RFC 3193 §4).
 const L2TP_PORT: u16 = 1_701;
@@ -30,14 +28,15 @@ const FIRST_SPI: u32 = 256;
 /// Where the inner IP header most likely stands in a first packet: after UDP, L2TP with length field, and PPP uncompressed.
 const FIRST_PLACE: u8 = 8 + 8 + 4;
 
-/// Carries out a command other than `Transmit` and `Inventory`; keys that it displaces go to `retired`.
+/// Carries out a command other than `Transmit` and `Inventory`; keys that it displaces go to `retired`, and new ones stay in `keys` if it
+/// is refused.
 ///
 /// # Errors
 /// A [`Refusal`]; then nothing is changed.
 pub fn apply(
     command: &Command,
     next_hop: Option<MacAddress>,
-    keys: Option<Keys>,
+    keys: &mut Option<Keys>,
     rows: &mut Rows,
     retired: &mut Retired,
 ) -> Result<(), Refusal> {
@@ -110,7 +109,7 @@ fn close_set(id: SetId, rows: &mut Rows, retired: &mut Retired) -> Result<(), Re
 
 fn add_inbound(
     spec: &InboundSpec,
-    keys: Option<Keys>,
+    keys: &mut Option<Keys>,
     rows: &mut Rows,
     retired: &mut Retired,
 ) -> Result<(), Refusal> {
@@ -122,9 +121,9 @@ fn add_inbound(
     if spec.spi.0 < FIRST_SPI || !is_legal {
         return Err(Refusal::Invalid);
     }
-    let Some(Keys::Inbound(context)) = keys else {
+    if !matches!(keys, Some(Keys::Inbound(_))) {
         return Err(Refusal::Invalid);
-    };
+    }
     let is_taken = rows
         .sas
         .inbound(row)
@@ -138,6 +137,9 @@ fn add_inbound(
     }
     let has_twin = rows.sas.outbound(row).is_some();
     begin_window(spec, has_twin, rows)?;
+    let Some(Keys::Inbound(context)) = keys.take() else {
+        return Err(Refusal::Invalid);
+    };
     let sa = InboundSa {
         spi: spec.spi,
         set: spec.set,
@@ -181,7 +183,7 @@ fn begin_window(spec: &InboundSpec, has_twin: bool, rows: &mut Rows) -> Result<(
 
 fn add_outbound(
     spec: &OutboundSpec,
-    keys: Option<Keys>,
+    keys: &mut Option<Keys>,
     rows: &mut Rows,
     retired: &mut Retired,
 ) -> Result<(), Refusal> {
@@ -192,9 +194,9 @@ fn add_outbound(
         .filter(|sa| sa.set == spec.set)
         .ok_or(Refusal::Absent)?;
     let is_used = twin.is_used;
-    let Some(Keys::Outbound(context)) = keys else {
+    if !matches!(keys, Some(Keys::Outbound(_))) {
         return Err(Refusal::Invalid);
-    };
+    }
     if spec.spi.0 < FIRST_SPI {
         return Err(Refusal::Invalid);
     }
@@ -206,6 +208,9 @@ fn add_outbound(
         return Err(Refusal::Exhausted);
     }
     begin_numbers(spec, rows)?;
+    let Some(Keys::Outbound(context)) = keys.take() else {
+        return Err(Refusal::Invalid);
+    };
     let set = rows.sets.find_mut(spec.set).ok_or(Refusal::Absent)?;
     set.installed += 1;
     let sa = OutboundSa {
@@ -421,115 +426,5 @@ fn close_session(row: SessionRow, rows: &mut Rows) -> Result<(), Refusal> {
     {
         set.sessions = session.next;
     }
-    Ok(())
-}
-
-/// Where the bytes of control's own packets go in their frame: the headers of every layer find room before them.
-const TRANSMIT_PLACE: usize = HEADROOM + 128;
-
-/// Writes a packet of control's own into a frame and appends it to `batch`, which has room.
-///
-/// # Errors
-/// `TooLong` if no frame holds it; `Absent` without set, session or next hop; `Exhausted` without a free frame.
-pub fn transmit(
-    order: &Transmit,
-    next_hop: Option<MacAddress>,
-    rows: &mut Rows,
-    batch: &mut Batch,
-) -> Result<(), Refusal> {
-    if order.bytes.len() > MAX_LEN - 2 * (TRANSMIT_PLACE - HEADROOM) {
-        return Err(Refusal::TooLong);
-    }
-    let frame = rows.pool.take().ok_or(Refusal::Exhausted)?;
-    let mut packet = Packet::new(frame, Origin::Control);
-    packet.set_range(TRANSMIT_PLACE, TRANSMIT_PLACE + order.bytes.len());
-    packet.rest().copy_from_slice(&order.bytes);
-    if let Err(refusal) = address(&mut packet, order.to, next_hop, rows) {
-        rows.pool.give(packet.frame);
-        return Err(refusal);
-    }
-    match batch.push(packet) {
-        Ok(()) => {
-            rows.counters.control.originated += 1;
-            Ok(())
-        }
-        Err(packet) => {
-            rows.pool.give(packet.frame);
-            Err(Refusal::Exhausted)
-        }
-    }
-}
-
-fn address(
-    packet: &mut Packet,
-    to: Destination,
-    next_hop: Option<MacAddress>,
-    rows: &Rows,
-) -> Result<(), Refusal> {
-    match to {
-        Destination::Ike { local, remote } => {
-            if Port(local.port()) == Port::NAT_T {
-                let front = packet.prepend(MARKER_LEN).ok_or(Refusal::TooLong)?;
-                front.get_mut(..MARKER_LEN).ok_or(Refusal::TooLong)?.fill(0);
-            }
-            envelope(packet, v4(local)?, v4(remote)?, next_hop, rows)
-        }
-        Destination::ClearL2tp { local, remote } => {
-            envelope(packet, v4(local)?, v4(remote)?, next_hop, rows)
-        }
-        Destination::L2tp {
-            set,
-            local_port,
-            remote_port,
-        } => {
-            rows.sets.find(set).ok_or(Refusal::Absent)?;
-            (packet.set, packet.ports, packet.layer) =
-                (set, (local_port, remote_port), Layer::L2tp);
-            Ok(())
-        }
-        Destination::Ppp(row) => {
-            rows.sessions.find(row).ok_or(Refusal::Absent)?;
-            let protocol = packet
-                .rest()
-                .first_chunk::<2>()
-                .copied()
-                .ok_or(Refusal::Invalid)?;
-            packet.advance(protocol.len());
-            (packet.session, packet.ppp, packet.layer) =
-                (row, u16::from_be_bytes(protocol), Layer::PppPayload);
-            Ok(())
-        }
-    }
-}
-
-/// Puts UDP, IPv4 and Ethernet headers on.
-fn envelope(
-    packet: &mut Packet,
-    local: SocketAddrV4,
-    remote: SocketAddrV4,
-    next_hop: Option<MacAddress>,
-    rows: &Rows,
-) -> Result<(), Refusal> {
-    let next_hop = next_hop.ok_or(Refusal::Absent)?;
-    let template = Template::new(rows.here.outer_mac, next_hop, local, remote, Wrapping::Udp);
-    let len = packet.len();
-    if !packet.move_to(HEADROOM + template.len()) {
-        return Err(Refusal::TooLong);
-    }
-    // Nothing else names these packets; the time does well enough for fragments of one peer.
-    #[expect(clippy::cast_possible_truncation, reason = "any 16 bits do")]
-    let identification =
-        (rows.now.as_micros() ^ rows.counters.control.originated.wrapping_mul(0x9E37)) as u16;
-    let frame = packet.prepend(template.len()).ok_or(Refusal::TooLong)?;
-    template
-        .write(
-            frame,
-            len,
-            identification,
-            culvert_wire::ipv4::Ecn::NotCapable,
-        )
-        .ok_or(Refusal::TooLong)?;
-    packet.frame.set_len(template.len() + len);
-    packet.layer = Layer::Ethernet;
     Ok(())
 }

@@ -6,22 +6,25 @@
 //! ```
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
+use culvert_wire::eth::{self, MacAddress};
+use culvert_wire::ipv4::Ecn;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::api::{
-    Answer, Command, CoreId, DataplaneConfig, Event, Held, Refusal, SessionRow, SetId, Ticket,
-};
+use crate::api::{Answer, Command, CoreId, DataplaneConfig, Refusal, Ticket};
 use crate::batch::{Batch, Layer, Packet};
 use crate::frame::{BATCH, FramePool, Frames};
 use crate::handoff::Exchange;
+use crate::inventory::Inventory;
 use crate::link::{Keys, Near, Order, Reply, Report, Retired, Snapshot};
 use crate::mem::continuity::Continuity;
 use crate::moment::Moment;
 use crate::order;
+use crate::outbox::Outbox;
 use crate::port::Port;
 use crate::stage::classify::{outer, transport};
 use crate::stage::esp_open::esp_open;
@@ -34,7 +37,6 @@ use crate::stage::ppp_encap::ppp_encap;
 use crate::stage::reassemble::reassemble;
 use crate::stage::to_network::to_network;
 use crate::stage::to_session::{fit, to_session};
-use crate::table::sa::SaRow;
 use crate::table::{Notice, Rows};
 use crate::verdict::{Origin, PuntKind, Reason, Verdict};
 
@@ -55,9 +57,13 @@ const DOZE: Timespec = Timespec {
 /// Rows looked at in one turn for an inventory.
 const INVENTORY_STEP: u32 = 64;
 
-/// The shards that core `core` of `workers` owns, out of `shards`: every `workers`-th.
-pub fn shards(shards: u16, core: CoreId, workers: usize) -> impl Iterator<Item = u16> {
-    (u16::from(core.0)..shards).step_by(workers.max(1))
+/// The shards that core `core` of `workers` owns, out of `shards`: as many in a row for each, the remainder for the last.
+pub fn shards(shards: u16, core: CoreId, workers: usize) -> Range<u16> {
+    let workers = u16::try_from(workers).unwrap_or(u16::MAX).max(1);
+    let each = shards / workers;
+    let first = each * u16::from(core.0);
+    let is_last = u16::from(core.0) + 1 == workers;
+    first..if is_last { shards } else { first + each }
 }
 
 /// One core.
@@ -77,22 +83,6 @@ pub struct Worker<P> {
     to_core: Outbox,
     inventory: Option<Inventory>,
     exchange: Option<Exchange>,
-}
-
-/// Frames on their way to a port.
-#[derive(Debug)]
-struct Outbox {
-    frames: Frames,
-    origins: ArrayVec<Origin, BATCH>,
-}
-
-/// How far an inventory has come.
-#[derive(Clone, Copy, Debug)]
-enum Inventory {
-    Sets(u32),
-    Sessions(u32),
-    Inbound(u32),
-    End,
 }
 
 impl<P: Port> Worker<P> {
@@ -282,7 +272,7 @@ impl<P: Port> Worker<P> {
             l2tp_encap(down, rows);
             esp_seal(down, rows);
             self.end_all(|worker| &mut worker.down, Direction::Down);
-            let Some(mut packet) = self.oversize.pop() else {
+            let Some(mut packet) = self.oversize.pop_at(0) else {
                 return;
             };
             self.cut_inner(&mut packet);
@@ -353,7 +343,7 @@ impl<P: Port> Worker<P> {
             Verdict::Forward if packet.layer == Layer::Ethernet => self.send(packet, direction),
             Verdict::Forward | Verdict::Split => self.drop(packet, Reason::Absent),
             Verdict::Answer => {
-                packet.ecn = culvert_wire::ipv4::Ecn::NotCapable;
+                packet.ecn = Ecn::NotCapable;
                 // The sealed request is not needed any more; the answer will be written to another frame.
                 if let Some(received) = packet.out.take() {
                     self.rows.pool.give(received);
@@ -494,7 +484,7 @@ impl<P: Port> Worker<P> {
                 next_hop,
                 keys,
             } => {
-                let (ticket, next_hop, keys) = (*ticket, *next_hop, keys.take());
+                let (ticket, next_hop) = (*ticket, *next_hop);
                 let result = self.command(command, next_hop, keys, &mut retired);
                 Some(Report::Answer(answer(ticket, result)))
             }
@@ -534,8 +524,8 @@ impl<P: Port> Worker<P> {
     fn command(
         &mut self,
         command: &Command,
-        next_hop: Option<culvert_wire::eth::MacAddress>,
-        keys: Option<Keys>,
+        next_hop: Option<MacAddress>,
+        keys: &mut Option<Keys>,
         retired: &mut Retired,
     ) -> Result<(), Refusal> {
         match command {
@@ -642,7 +632,7 @@ impl<P: Port> Worker<P> {
     }
 }
 
-const ETHERNET_LEN: usize = culvert_wire::eth::HEADER_LEN;
+const ETHERNET_LEN: usize = eth::HEADER_LEN;
 
 /// Which port a packet goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -685,86 +675,5 @@ fn set_aside(batch: &mut Batch, aside: &mut ArrayVec<Packet, BATCH>) {
             packet.drop(Reason::TooBig);
             drop(batch.push(packet));
         }
-    }
-}
-
-impl Outbox {
-    fn new() -> Self {
-        Self {
-            frames: Frames::new(),
-            origins: ArrayVec::new(),
-        }
-    }
-
-    /// Appends a packet; true if the outbox must now be flushed.
-    fn push(&mut self, packet: Packet) -> bool {
-        let Packet { frame, origin, .. } = packet;
-        if self.frames.push(frame).is_ok() {
-            self.origins.push(origin);
-        }
-        self.frames.room() == 0
-    }
-
-    /// Gives all frames to the port; what it does not take is dropped.
-    fn flush<P: Port>(&mut self, port: &mut P, rows: &mut Rows) {
-        let offered = self.frames.len();
-        let sent = port.transmit(&mut rows.pool, &mut self.frames);
-        let taken = offered - self.frames.len();
-        for (number, origin) in self.origins.drain(..).enumerate() {
-            let ledger = rows.counters.ledger(origin);
-            // Frames that the ring found wrong are among those taken; there are none unless something is broken.
-            if number < sent.min(taken) {
-                ledger.sent += 1;
-            } else {
-                ledger.drop(Reason::RingFull);
-            }
-        }
-        while let Some(frame) = self.frames.pop() {
-            rows.pool.give(frame);
-        }
-    }
-}
-
-impl Inventory {
-    /// Looks at one row and says where to go on.
-    fn step(self, rows: &mut Rows) -> Option<Self> {
-        let (held, next) = match self {
-            Self::Sets(row) if row < rows.sets.len() => {
-                let set = rows.sets.find(SetId(row));
-                let held = set.map(|set| Held::Set {
-                    id: SetId(row),
-                    remote: set.remote.into(),
-                });
-                (held, Self::Sets(row + 1))
-            }
-            Self::Sets(_) => (None, Self::Sessions(0)),
-            Self::Sessions(row) if row < rows.sessions.len() => {
-                let session = rows.sessions.find(SessionRow(row));
-                let held = session.map(|session| Held::Session {
-                    row: SessionRow(row),
-                    set: session.set,
-                    address: session.address,
-                });
-                (held, Self::Sessions(row + 1))
-            }
-            Self::Sessions(_) => (None, Self::Inbound(0)),
-            Self::Inbound(row) if row < rows.sas.len() => {
-                let sa = rows.sas.inbound(SaRow(row));
-                let held = sa.map(|sa| Held::Inbound {
-                    spi: sa.spi,
-                    set: sa.set,
-                });
-                (held, Self::Inbound(row + 1))
-            }
-            Self::Inbound(_) => (None, Self::End),
-            Self::End => {
-                rows.events.push(Event::InventoryEnd);
-                return None;
-            }
-        };
-        if let Some(held) = held {
-            rows.events.push(Event::Held(held));
-        }
-        Some(next)
     }
 }

@@ -32,18 +32,19 @@ const MAX_WORKERS: usize = 64;
 pub(super) fn check(source: &Source<'_>, file: &mut file::File) -> Result<Config, ConfigError> {
     let addresses = addresses(source, file)?;
     let ppp = ppp(source, &file.ppp)?;
+    let workers = workers(source, &file.workers)?;
     Ok(Config {
         outer: interface(source, &file.outer.interface)?,
         core: core(source, file)?,
-        workers: workers(source, &file.workers)?,
         listeners: listeners(source, file, &addresses)?,
         allow_weak_psk: weak_psk_reason(source, file)?,
         psks: psks(source, file)?,
         l2tp: l2tp(source, &mut file.l2tp)?,
         pools: pools(source, &file.pool)?,
         users: source.beside(file.users.file.get_ref()),
-        limits: limits(source, &file.limits)?,
-        process: process(&file.process),
+        limits: limits(source, &file.limits, workers.len())?,
+        workers,
+        process: process(source, &file.process),
         addresses,
         ppp,
     })
@@ -351,7 +352,12 @@ fn pools(source: &Source<'_>, pools: &Spanned<Vec<file::Pool>>) -> Result<Vec<Ra
     Ok(ranges)
 }
 
-fn limits(source: &Source<'_>, limits: &file::Limits) -> Result<Limits, ConfigError> {
+fn limits(
+    source: &Source<'_>,
+    limits: &file::Limits,
+    workers: usize,
+) -> Result<Limits, ConfigError> {
+    let fewest_shards = u16::try_from(workers).unwrap_or(u16::MAX);
     Ok(Limits {
         sets: within(source, limits.sets.as_ref(), LIMITS.sets, 1..=1_048_576)?,
         sessions: within(
@@ -360,7 +366,12 @@ fn limits(source: &Source<'_>, limits: &file::Limits) -> Result<Limits, ConfigEr
             LIMITS.sessions,
             1..=1_048_576,
         )?,
-        shards: within(source, limits.shards.as_ref(), LIMITS.shards, 1..=1_024)?,
+        shards: within(
+            source,
+            limits.shards.as_ref(),
+            LIMITS.shards,
+            fewest_shards..=1_024,
+        )?,
         frames: within(
             source,
             limits.frames.as_ref(),
@@ -370,14 +381,14 @@ fn limits(source: &Source<'_>, limits: &file::Limits) -> Result<Limits, ConfigEr
     })
 }
 
-fn process(process: &file::Process) -> Process {
+fn process(source: &Source<'_>, process: &file::Process) -> Process {
     let seconds = process.unknown_session_seconds;
     Process {
         user: process.user.clone().unwrap_or_else(|| "nobody".to_owned()),
         status_socket: process
             .status_socket
-            .clone()
-            .unwrap_or_else(|| PathBuf::from(STATUS_SOCKET)),
+            .as_ref()
+            .map_or_else(|| PathBuf::from(STATUS_SOCKET), |path| source.beside(path)),
         unknown_session: Duration::from_secs(u64::from(seconds.unwrap_or(UNKNOWN_SESSION_SECONDS))),
     }
 }

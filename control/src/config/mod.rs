@@ -24,6 +24,7 @@ mod file;
 pub mod pool;
 pub mod psk;
 pub mod secure_file;
+pub mod users;
 
 pub use pool::Range;
 pub use psk::{Peer, Secret};
@@ -222,6 +223,19 @@ impl Config {
         let mut deserialized: file::File = toml::from_str(&text)
             .map_err(|error| source.mistake(error.span().unwrap_or(0..0), error.message()))?;
         checks::check(&source, &mut deserialized)
+    }
+
+    /// What is allowed on `address`: its own listener, else the one for all, else the strict default.
+    pub fn listener(&self, address: Ipv4Addr) -> Listener {
+        let find = |wanted| {
+            self.listeners
+                .iter()
+                .find(|listener| listener.address == wanted)
+                .copied()
+        };
+        find(Some(address))
+            .or_else(|| find(None))
+            .unwrap_or_default()
     }
 }
 

@@ -59,7 +59,7 @@ fn prepare(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
         return Err(Reason::TooBig);
     }
     let mut out = rows.pool.take().ok_or(Reason::NoFrame)?;
-    let numbered = number(packet.set, row, rows).and_then(|(spi, sequence)| {
+    let numbered = number(packet.set, row, sealed_len, rows).and_then(|(spi, sequence)| {
         let identification = rows
             .sets
             .find_mut(packet.set)
@@ -94,7 +94,12 @@ fn prepare(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
 }
 
 /// Takes the SA's next sequence number: 1 to 2^32 − 1, and then none.
-fn number(set: SetId, row: SaRow, rows: &mut Rows) -> Result<(Spi, u32), Reason> {
+fn number(
+    set: SetId,
+    row: SaRow,
+    sealed_len: usize,
+    rows: &mut Rows,
+) -> Result<(Spi, u32), Reason> {
     let sa = rows.sas.outbound_mut(row).ok_or(Reason::NoOutbound)?;
     let slot = rows
         .continuity
@@ -121,6 +126,7 @@ fn number(set: SetId, row: SaRow, rows: &mut Rows) -> Result<(Spi, u32), Reason>
     *next += 1;
     compiler_fence(Ordering::SeqCst);
     sa.packets += 1;
+    sa.bytes += sealed_len as u64;
     Ok((sa.spi, sequence))
 }
 

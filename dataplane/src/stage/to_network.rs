@@ -130,7 +130,10 @@ fn clamp(packet: &mut Packet, rows: &Rows) {
     let Some(set) = rows.sets.find(session.set) else {
         return;
     };
-    mss::clamp(packet.rest(), session.inner_mtu(set.room));
+    // A set that cannot answer yet has no path to measure.
+    if set.room > 0 {
+        mss::clamp(packet.rest(), session.inner_mtu(set.room));
+    }
 }
 
 /// Moves the packet to where its Ethernet header finds room, and learns the place for the SA's next one.

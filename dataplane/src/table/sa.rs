@@ -39,7 +39,7 @@ pub struct InboundSa {
     pub is_used: bool,
 }
 
-const _: () = assert!(size_of::<InboundSa>() == 64, "one cache line");
+const _: () = assert!(size_of::<Option<InboundSa>>() == 64, "one cache line");
 
 /// An outbound SA as the path needs it.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub struct OutboundSa {
     pub told: Told,
 }
 
-const _: () = assert!(size_of::<OutboundSa>() == 64, "one cache line");
+const _: () = assert!(size_of::<Option<OutboundSa>>() == 64, "one cache line");
 
 /// How much control knows of an SA's sequence numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

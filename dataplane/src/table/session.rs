@@ -41,7 +41,7 @@ pub struct Session {
     pub previous: Option<SessionRow>,
 }
 
-const _: () = assert!(size_of::<Session>() == 64, "one cache line");
+const _: () = assert!(size_of::<Option<Session>>() == 64, "one cache line");
 
 /// Longest L2TP data header that we write: flags, length, ids, Ns and Nr.
 const L2TP_SEQUENCED_LEN: u16 = 12;

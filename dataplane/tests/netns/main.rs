@@ -13,3 +13,4 @@ mod next_hops;
 mod restart;
 mod rings;
 mod steer;
+mod whole_path;

@@ -164,6 +164,11 @@ impl Gateway {
         gateway
     }
 
+    /// The worker, to be run elsewhere, and the ends that stay: outer, core, link.
+    pub(crate) fn into_parts(self) -> (Worker<MemoryPort>, Peer, Peer, Link) {
+        (self.worker, self.outer, self.core, self.link)
+    }
+
     /// Frames that are here: free or in rings of the ports.
     pub(crate) fn frames(&self) -> usize {
         self.worker.rows().pool.free() + self.worker.held_by_ports()

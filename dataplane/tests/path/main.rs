@@ -7,9 +7,11 @@
 )]
 
 mod captures;
+mod churn;
 mod commands;
 mod gateway;
 mod handoff;
 mod law;
 mod reasons;
 mod round_trip;
+mod thread;

@@ -548,3 +548,141 @@ fn what_the_core_link_does_not_carry_is_cut_or_refused() {
     assert!(gateway.outer.take().is_some());
     gateway.assert_accounted();
 }
+
+/// THREATS E12: trailers of every kind give the right packet or a counted drop, never a wrong one.
+#[test]
+fn trailers_of_every_kind_are_bounded() {
+    let (mut gateway, client) = native();
+    let payload = inner(INNER, HOST);
+    let padded = |pad: usize, claimed: u8, next_header: u8| {
+        let mut plaintext = payload.clone();
+        plaintext.resize(payload.len() + pad, 0xEE);
+        plaintext.extend([claimed, next_header]);
+        plaintext
+    };
+    // Padding that counts, does not, is as long as can be, and more of it than alignment needs.
+    for (sequence, pad) in (1..).zip([0_u8, 1, 3, 4, 254, 255]) {
+        let sent = gateway.up(&[sealed_raw(
+            &client,
+            sequence,
+            &padded(usize::from(pad), pad, 17),
+        )]);
+        assert_eq!(sent.len(), 1, "{pad}: {:?}", gateway.drops());
+        assert_eq!(packet_of(&sent[0]).payload(), [9; 40]);
+    }
+    let drops = [
+        // A pad length one more than there is, and one that leaves nothing.
+        (vec![0, 0, 3, 17], Reason::BadPadding),
+        (vec![1, 2, 2, 17], Reason::InnerUdpMalformed),
+        (vec![0, 17], Reason::InnerUdpMalformed),
+        (vec![17], Reason::BadPadding),
+        (vec![], Reason::BadPadding),
+        (vec![0, 59], Reason::Dummy),
+    ];
+    for (sequence, (plaintext, reason)) in (100..).zip(drops) {
+        let before = gateway.dropped(reason);
+        assert_eq!(
+            gateway
+                .up(&[sealed_raw(&client, sequence, &plaintext)])
+                .len(),
+            0
+        );
+        assert_eq!(
+            gateway.dropped(reason),
+            before + 1,
+            "{plaintext:?} {:?}",
+            gateway.drops()
+        );
+    }
+    gateway.assert_accounted();
+}
+
+/// THREATS L5: a tunnel that exists inside an SA is not reached in the clear, also where clear L2TP is allowed.
+#[test]
+fn a_sealed_sets_session_is_not_reached_in_the_clear() {
+    let mut config = config();
+    config.clear_l2tp = vec![SERVER.into()];
+    let mut gateway = Gateway::with(&config, 1);
+    let mut client = Client::new(Suite::AesGcm128, Encapsulation::EspInUdp);
+    client.remote.set_port(1_701);
+    client.install(&mut gateway);
+    let packet = inner(INNER, HOST);
+    assert_eq!(gateway.up(&[from_client(Protocol::UDP, &packet)]).len(), 0);
+    assert_eq!(gateway.drops(), [(Reason::ClearUnknown.name(), 1)]);
+    // What tunnels without ESP is not even looked at (THREATS L5: GRE, IP in IP).
+    for protocol in [4, 41, 47, 115] {
+        assert_eq!(
+            gateway
+                .up(&[from_client(Protocol(protocol), &packet)])
+                .len(),
+            0
+        );
+    }
+    assert_eq!(gateway.dropped(Reason::NotOurs), 4);
+}
+
+/// RFC 2661 §3.1 and RFC 1661 §6: the inner packet is found behind every header that is allowed, also when each differs from the last.
+#[test]
+fn every_legal_header_leads_to_the_same_packet() {
+    let (mut gateway, client) = native();
+    let packet = ip(INNER, HOST, Protocol(253), &[9; 40]);
+    let mut sequence = 0;
+    for bits in 0..16_u16 {
+        for ppp in [
+            &[0xFF, 0x03, 0x00, 0x21][..],
+            &[0xFF, 0x03, 0x21],
+            &[0x00, 0x21],
+            &[0x21],
+        ] {
+            for pad in [0, 1, 7, 300] {
+                sequence += 1;
+                let message = l2tp(bits, pad, &[ppp, &packet].concat());
+                let frame = sealed(
+                    &client,
+                    sequence,
+                    &udp(1_701, 1_701, &message),
+                    Protocol::UDP,
+                );
+                let sent = gateway.up(&[frame]);
+                assert_eq!(
+                    sent.len(),
+                    1,
+                    "{bits:04b} {ppp:02x?} {pad} {:?}",
+                    gateway.drops()
+                );
+                assert_eq!(packet_of(&sent[0]).payload(), [9; 40]);
+                assert_eq!((packet_of(&sent[0]).total_len(), sent[0].len()), (60, 74));
+            }
+        }
+    }
+    gateway.assert_accounted();
+}
+
+/// An L2TP data message with length, sequence, offset and priority as the four bits say, and bytes behind what the length counts.
+fn l2tp(bits: u16, pad: u16, payload: &[u8]) -> Vec<u8> {
+    let has = |bit: u16| bits & (1 << bit) != 0;
+    let flags = [(0, 0x4000), (1, 0x0800), (2, 0x0200), (3, 0x0100)];
+    let flags: u16 = flags
+        .iter()
+        .filter(|(bit, _)| has(*bit))
+        .map(|(_, flag)| flag)
+        .sum();
+    let mut message = (flags | 2).to_be_bytes().to_vec();
+    if has(0) {
+        let header = 8 + if has(1) { 4 } else { 0 } + if has(2) { 2 + pad } else { 0 };
+        message.extend((header + payload.len() as u16).to_be_bytes());
+    }
+    message.extend([0x11, 0x11, 0x22, 0x22]);
+    if has(1) {
+        message.extend([0, 5, 0, 0]);
+    }
+    if has(2) {
+        message.extend(pad.to_be_bytes());
+        message.extend(vec![0xEE; usize::from(pad)]);
+    }
+    message.extend(payload);
+    if has(0) {
+        message.extend([0xDD; 3]);
+    }
+    message
+}

@@ -463,3 +463,42 @@ fn controls_own_packets_go_the_same_way() {
     );
     pair.assert_accounted();
 }
+
+/// A segment size is clamped to what a path takes, not to nothing, while the set has no SA to answer with.
+#[test]
+fn a_set_that_cannot_answer_yet_clamps_nothing() {
+    let mut pair = Pair::new(Client::new(Suite::AesGcm128, Encapsulation::Esp));
+    let sealed = pair.theirs.down(&[from_core(&syn(INNER, HOST))]);
+    let (set, spi) = (pair.client.set, pair.client.outbound);
+    pair.ours.command(Command::RemoveOutbound { set, spi });
+    let sent = pair.ours.up(&[pair.turned(&sealed[0])]);
+    // The other end clamped it to its own path: 1,400 less headers.
+    assert_eq!(tcp::announced_mss(&sent[0][34..]), Some(1_360));
+}
+
+/// Packets of one flow leave in the order they came; those that must be cut follow, in order too.
+#[test]
+fn packets_keep_their_order() {
+    let mut pair = Pair::new(Client::new(Suite::AesGcm128, Encapsulation::Esp));
+    let lens: Vec<usize> = (0..64)
+        .map(|at| if at % 5 == 2 { 1_500 + at } else { 100 + at })
+        .collect();
+    let packets: Vec<_> = lens.iter().map(|len| inner(*len)).collect();
+    let (_, opened) = pair.send_to_client(&packets);
+    let whole: Vec<_> = opened
+        .iter()
+        .filter(|packet| packet.len() < 200 && packet[6] & 0x3F == 0 && packet[7] == 0)
+        .map(Vec::len)
+        .collect();
+    let expected: Vec<_> = lens.iter().copied().filter(|len| *len < 1_500).collect();
+    assert_eq!(whole, expected);
+    // Last fragments tell the length of their whole.
+    let last = |packet: &Vec<u8>| {
+        let packet = ipv4::Packet::parse(packet).unwrap();
+        (packet.fragment_offset() > 0 && !packet.more_fragments())
+            .then(|| packet.fragment_offset() + packet.total_len())
+    };
+    let cut: Vec<_> = opened.iter().filter_map(last).collect();
+    let expected: Vec<_> = lens.iter().copied().filter(|len| *len >= 1_500).collect();
+    assert_eq!(cut, expected);
+}

@@ -34,7 +34,7 @@ pub enum Malformed {
     PublicValue,
     /// An encrypted part that is not whole blocks.
     Blocks,
-    /// What decrypts is no chain of payloads: with a pre-shared key, most often the wrong one.
+    /// What decrypts is no chain of payloads.
     Decrypted,
 }
 
@@ -47,10 +47,14 @@ pub enum Misbehaved {
     Protection,
     /// No such IKE SA.
     UnknownSa,
-    /// A hash that does not verify: with a pre-shared key, most often the wrong one.
+    /// A hash that does not verify.
     Hash,
     /// A message id used before.
     Replay,
+    /// Message 5 does not decrypt to a message with the right hash: its sender does not know the key.
+    NotProved,
+    /// An SPI that another SA of the same set has.
+    SpiInUse,
 }
 
 /// What is not ours.
@@ -77,8 +81,10 @@ pub enum Exhausted {
     IkeSas,
     /// Diffie-Hellman jobs.
     Jobs,
-    /// Quick modes of one IKE SA at once, or message ids over its life.
+    /// Quick modes of one IKE SA at once.
     Exchanges,
+    /// Message ids over the life of an IKE SA, which then ends.
+    MessageIds,
     /// SA set rows or inbound SPIs of the core.
     Rows,
     /// A message that does not fit its buffer.
@@ -163,7 +169,7 @@ impl fmt::Display for Malformed {
             Self::Nonce => "a nonce is too short or too long",
             Self::PublicValue => "a public value is not of its group",
             Self::Blocks => "the encrypted part is not whole blocks",
-            Self::Decrypted => "what decrypts is no message; is the pre-shared key right?",
+            Self::Decrypted => "what decrypts is no message",
         })
     }
 }
@@ -174,8 +180,10 @@ impl fmt::Display for Misbehaved {
             Self::Unexpected => "the exchange awaits another message",
             Self::Protection => "in clear where it must be encrypted, or the other way round",
             Self::UnknownSa => "no such ike sa",
-            Self::Hash => "a hash does not verify; is the pre-shared key right?",
+            Self::Hash => "a hash does not verify",
             Self::Replay => "the message id was used before",
+            Self::NotProved => "the peer does not know the pre-shared key",
+            Self::SpiInUse => "the spi is in use",
         })
     }
 }
@@ -198,7 +206,8 @@ impl fmt::Display for Exhausted {
         f.write_str(match self {
             Self::IkeSas => "too many ike sas",
             Self::Jobs => "too many key exchanges at once",
-            Self::Exchanges => "too many exchanges under one ike sa",
+            Self::Exchanges => "too many quick modes at once under one ike sa",
+            Self::MessageIds => "too many exchanges over the life of one ike sa",
             Self::Rows => "no free row on the core",
             Self::Message => "message does not fit",
         })

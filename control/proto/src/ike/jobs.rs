@@ -1,6 +1,6 @@
 //! Diffie-Hellman work that is given out and waited for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use culvert_wire::ike::{Cookie, MessageId};
 use serde::{Deserialize, Serialize};
@@ -21,9 +21,10 @@ pub(super) enum Waiting {
 pub(super) struct Jobs {
     next: u64,
     waiting: BTreeMap<JobId, (Waiting, Work)>,
-    /// Not saved: a restored machine gives every job out again, because nobody may be working on it.
+    /// Jobs below this number are given out. Not saved: a restored machine gives every job out again, because nobody may be
+    /// working on it.
     #[serde(skip)]
-    given: BTreeSet<JobId>,
+    given_below: u64,
 }
 
 impl Jobs {
@@ -42,12 +43,8 @@ impl Jobs {
 
     /// Takes a job to give out.
     pub(super) fn next(&mut self) -> Option<Job> {
-        // The lowest id not given out; those before it are given out and few.
-        let (&id, (_, work)) = self
-            .waiting
-            .iter()
-            .find(|(id, _)| !self.given.contains(id))?;
-        self.given.insert(id);
+        let (&id, (_, work)) = self.waiting.range(JobId(self.given_below)..).next()?;
+        self.given_below = id.0 + 1;
         Some(Job {
             id,
             work: work.clone(),
@@ -56,7 +53,6 @@ impl Jobs {
 
     /// Strikes a job off; says who waited, unless nobody does any more.
     pub(super) fn take(&mut self, id: JobId) -> Option<Waiting> {
-        self.given.remove(&id);
         self.waiting.remove(&id).map(|(waiting, _)| waiting)
     }
 }

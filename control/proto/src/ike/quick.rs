@@ -6,38 +6,29 @@
 //! ```
 //! Both SAs are installed before message 2 goes out; the outbound one waits until the peer is known to have it.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use culvert_wire::id::Spi;
-use culvert_wire::ike::{
-    Chain, Cookie, ExchangeType, Flags, Header, IdType, Identification, MessageId, PayloadType,
-    ProtocolId, Sa, nat_original,
-};
-use culvert_wire::writer::{Overflow, Writer};
+use culvert_wire::ike::{Cookie, Flags, MessageId};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Exhausted, Malformed, Misbehaved, Unsupported};
+use super::ike_sa::{Established, State};
 use super::jobs::Waiting;
-use super::message::{self, decrypted_chain, split_hash};
-use super::output::{Event, Output};
-use super::phase1::{Established, IkeSa, OUR_NONCE_LEN, State, checked_nonce, emit_choice};
-use super::phase2_proposal::{self, Life, Terms};
-use super::responder::{Arrival, Digest, GRACE, Responder};
+use super::message::{decrypted_chain, split_hash};
+use super::offer::{Offer, Proposed};
+use super::output::{Event, Legacy, Output};
+use super::phase1::OUR_NONCE_LEN;
+use super::phase2_proposal::{self, Terms};
+use super::responder::{Arrival, Digest, Responder};
 use super::sets::{MAX_SAS, PairState, SaPair, Wanted};
 use super::timer::Timer;
 use crate::crypto::cipher::Iv;
-use crate::crypto::dh::Group;
-use crate::crypto::skeyid::QuickMode as QuickModeKeys;
 use crate::job::{Agreement, JobId, Work};
-use crate::rows::{Change, CoreId, Encapsulation, EspSuite, InnerPorts, Path, SetId};
+use crate::rows::{Change, CoreId, KeyMaterial, Path, SetId};
 use crate::time::Time;
 
-/// UDP, the only protocol inside.
-const UDP: u8 = 17;
-/// Our L2TP port.
-const L2TP_PORT: u16 = 1_701;
 /// Quick modes under way in one IKE SA.
 const MAX_EXCHANGES: usize = 8;
 /// Message ids remembered by one IKE SA: Windows rekeys every 250 MB, some 14,000 times in 8 hours at 1 Gbit/s.
@@ -46,6 +37,8 @@ const MAX_MESSAGE_IDS: usize = 16_384;
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// Repetitions of message 2: the last wait ends 30 s after the first message 2.
 const REPETITIONS: u8 = 3;
+/// How long a pair is kept that the peer does not seem to have; longer than message 2 is repeated.
+const UNCONFIRMED_FOR: Duration = Duration::from_secs(32);
 
 /// A quick mode under way.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,7 +55,6 @@ pub(super) struct ExpectAgreement {
     request: Digest,
     offer: Offer,
     job: JobId,
-    core: CoreId,
 }
 
 /// Awaits message 3.
@@ -76,23 +68,29 @@ pub(super) struct ExpectConfirmation {
     sent: u8,
 }
 
-/// What message 1 asks for and we agree to.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Offer {
-    suite: EspSuite,
-    encapsulation: Encapsulation,
-    group: Option<Group>,
-    life: Life,
-    outbound: Spi,
-    ports: InnerPorts,
-    /// Body of the SA payload, kept to repeat the chosen transform as it was sent.
-    sa: Vec<u8>,
-    nonce: Vec<u8>,
-    /// Bodies of the identification payloads, given back as they came; none or two.
-    ids: Vec<Vec<u8>>,
-    /// Kind of the peer's NAT original address payloads, if it sent any.
-    original: Option<PayloadType>,
+/// Everything that message 2 makes.
+struct Answer {
+    core: CoreId,
+    path: Path,
+    set: SetId,
+    membership: Membership,
+    inbound: Spi,
+    inbound_keys: KeyMaterial,
+    outbound_keys: KeyMaterial,
+    /// HASH(3) that the peer will send.
+    hash: Vec<u8>,
+    reply: Vec<u8>,
+    /// Of message 3.
     iv: Iv,
+}
+
+/// How a pair came to its set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Membership {
+    /// The set was there.
+    Joined,
+    /// The set is made for it.
+    Opened,
 }
 
 impl QuickMode {
@@ -109,37 +107,6 @@ impl QuickMode {
             Self::ExpectAgreement(state) => state.request,
             Self::ExpectConfirmation(state) => state.request,
         }
-    }
-}
-
-impl IkeSa {
-    /// What it is once its peer has proved itself.
-    pub(super) const fn established(&self) -> Result<&Established, Error> {
-        match &self.state {
-            State::Established(established) => Ok(established),
-            State::ExpectKeyExchange(_) | State::ExpectAgreement(_) | State::ExpectIdentity(_) => {
-                Err(Error::Misbehaved(Misbehaved::Unexpected))
-            }
-        }
-    }
-}
-
-impl Established {
-    /// Decrypts and verifies the first message of an exchange under the IKE SA; what follows its HASH.
-    pub(super) fn open_first(&self, header: &Header, body: &[u8]) -> Result<(Vec<u8>, Iv), Error> {
-        let id = header.message_id;
-        if self.used.contains(&id) {
-            return Err(Misbehaved::Replay.into());
-        }
-        let iv = self.keys.exchange_iv(&self.last_block, id);
-        let (bytes, next) = self.keys.open(&iv, body)?;
-        let chain = decrypted_chain(header, &bytes)?;
-        let (hash, rest) = split_hash(&chain)?;
-        let expected = self.keys.skeyid.prf_a(&[&id.0.to_be_bytes(), rest.bytes()]);
-        if !expected.matches(hash) {
-            return Err(Misbehaved::Hash.into());
-        }
-        Ok((bytes, next))
     }
 }
 
@@ -183,6 +150,10 @@ impl Responder {
         let chain = decrypted_chain(&arrival.header, &bytes)?;
         let (_, rest) = split_hash(&chain)?;
         let message = Proposed::parse(&rest)?;
+        // Established peers have the jobs of strangers twice over; beyond that, the peer's repetition is a new attempt.
+        if message.public.is_some() && self.jobs.len() >= 2 * self.config.limits.jobs {
+            return Err(Exhausted::Jobs.into());
+        }
         self.authenticated(cookie, arrival)?;
         let offer = match self.negotiate(cookie, arrival.path, &message, iv) {
             Ok(offer) => offer,
@@ -196,9 +167,9 @@ impl Responder {
                 self.answer_quick_mode(now, rng, (cookie, id), arrival.digest, &offer, None);
             return result.inspect_err(|error| self.notify(rng, cookie, *error));
         };
-        // Established peers have the jobs of strangers twice over.
-        if self.jobs.len() >= 2 * self.config.limits.jobs {
-            return Err(Exhausted::Jobs.into());
+        if let Some(legacy) = Legacy::of_group(group) {
+            *self.counters.legacy.entry(legacy).or_default() += 1;
+            self.note(arrival.path, Event::LegacyUsed(legacy));
         }
         let peer_public = message.public.unwrap_or_default().to_vec();
         let job = self.jobs.push(
@@ -209,7 +180,6 @@ impl Responder {
             request: arrival.digest,
             offer,
             job,
-            core: arrival.core,
         };
         self.set_exchange((cookie, id), QuickMode::ExpectAgreement(waiting));
         Ok(())
@@ -223,7 +193,6 @@ impl Responder {
         message: &Proposed<'_>,
         iv: Iv,
     ) -> Result<Offer, Error> {
-        let ports = ports(&message.ids)?;
         let sa = self.ike_sas.get(&cookie).ok_or(Misbehaved::UnknownSa)?;
         let gate = self.config.gate(path.local.ip());
         let terms = Terms {
@@ -239,24 +208,7 @@ impl Responder {
             );
             return Err(Unsupported::Proposal.into());
         };
-        let mut body = vec![0; message.sa_len + 16];
-        let mut writer = Writer::new(&mut body);
-        // With a stand-in for our SPI, which is chosen when the set is.
-        emit_choice(&chosen.proposal, &chosen.transform, &[0; 4], &mut writer)?;
-        let sa = writer.written().to_vec();
-        Ok(Offer {
-            suite: chosen.suite,
-            encapsulation: chosen.encapsulation,
-            group: chosen.group,
-            life: chosen.life,
-            outbound: Spi(chosen.outbound),
-            ports,
-            sa,
-            nonce: message.nonce.to_vec(),
-            ids: message.ids.clone(),
-            original: message.original,
-            iv,
-        })
+        Offer::new(message, &chosen, iv)
     }
 
     /// The shared secret is computed.
@@ -302,10 +254,47 @@ impl Responder {
         offer: &Offer,
         agreement: Option<&Agreement>,
     ) -> Result<(), Error> {
+        let answer = self.prepare(rng, exchange, offer, agreement)?;
         let (cookie, id) = exchange;
+        let (set, inbound) = (answer.set, answer.inbound);
+        self.install(answer.membership, offer, &answer);
+        let pair = SaPair {
+            inbound,
+            outbound: offer.outbound,
+            suite: offer.suite,
+            life: offer.life,
+            ike_sa: cookie,
+            since: now,
+            state: PairState::Unconfirmed,
+        };
+        self.sets.add(set, pair);
+        self.timers.set(Timer::Sa(inbound), now + UNCONFIRMED_FOR);
+        self.timers
+            .set(Timer::QuickMode(cookie, id), now + FIRST_WAIT);
+        let waiting = ExpectConfirmation {
+            request,
+            reply: answer.reply.clone(),
+            iv: answer.iv,
+            hash: answer.hash,
+            inbound,
+            sent: 0,
+        };
+        self.set_exchange(exchange, QuickMode::ExpectConfirmation(waiting));
+        self.transmit(answer.core, answer.path, answer.reply);
+        Ok(())
+    }
+
+    /// Finds the pair's set, or makes one, and computes everything; on an error nothing is taken.
+    fn prepare(
+        &mut self,
+        rng: &mut dyn CryptoRng,
+        (cookie, id): (Cookie, MessageId),
+        offer: &Offer,
+        agreement: Option<&Agreement>,
+    ) -> Result<Answer, Error> {
         let sa = self.ike_sas.get(&cookie).ok_or(Misbehaved::UnknownSa)?;
         let established = sa.established()?;
-        let (core, path, cookies) = (sa.core, sa.path, sa.cookies);
+        let (core, path) = (sa.core, sa.path);
         let wanted = Wanted {
             core,
             path,
@@ -315,77 +304,70 @@ impl Responder {
             ike_sa: cookie,
         };
         let joined = self.sets.joined(&wanted);
+        if joined.is_some_and(|set| self.sets.has_outbound(set, offer.outbound)) {
+            return Err(Misbehaved::SpiInUse.into());
+        }
         let owner = joined.map_or(core, |set| set.core);
         let inbound = self.sets.take_spi(owner, rng)?;
         let mut nonce = [0; OUR_NONCE_LEN];
         rng.fill_bytes(&mut nonce);
-        let sealed = offer.seal(established, (cookies, id), path, inbound, &nonce, agreement);
-        let opened = sealed.and_then(|sealed| {
+        let sealed = offer.seal(
+            established,
+            (sa.cookies, id),
+            path,
+            inbound,
+            &nonce,
+            agreement,
+        );
+        let found = sealed.and_then(|sealed| {
             let set = joined.map_or_else(|| self.sets.open(&wanted), Ok)?;
             Ok((sealed, set))
         });
-        let ((reply, iv), set) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.sets.give_back_spi(owner, inbound);
-                return Err(error);
-            }
-        };
-        let hash = established.hash_3(id, &offer.nonce, &nonce);
-        let keys = |spi| offer.keys(established, spi, &nonce, agreement);
-        let change = Change::AddSas {
+        let ((reply, iv), set) = found.inspect_err(|_| self.sets.give_back_spi(owner, inbound))?;
+        Ok(Answer {
+            core,
+            path,
             set,
+            membership: joined.map_or(Membership::Opened, |_| Membership::Joined),
             inbound,
-            outbound: offer.outbound,
-            suite: offer.suite,
-            inbound_keys: keys(inbound),
-            outbound_keys: keys(offer.outbound),
-        };
-        let identity = established.peer.identity.clone();
-        if joined.is_none() {
-            let encapsulation = offer.encapsulation;
-            self.change(Change::OpenSet {
+            inbound_keys: offer.keys(established, inbound, &nonce, agreement),
+            outbound_keys: offer.keys(established, offer.outbound, &nonce, agreement),
+            hash: established.hash_3(id, &offer.nonce, &nonce),
+            reply,
+            iv,
+        })
+    }
+
+    /// Tells the data plane of a pair, and of its set if that is new.
+    fn install(&mut self, membership: Membership, offer: &Offer, answer: &Answer) {
+        let (set, path, encapsulation) = (answer.set, answer.path, offer.encapsulation);
+        match membership {
+            Membership::Opened => self.change(Change::OpenSet {
                 set,
                 path,
                 encapsulation,
-            });
-        } else {
-            self.trim(set);
+            }),
+            Membership::Joined => self.trim(set),
         }
-        self.change(change);
-        if joined.is_none() {
+        self.change(Change::AddSas {
+            set,
+            inbound: answer.inbound,
+            outbound: offer.outbound,
+            suite: offer.suite,
+            inbound_keys: answer.inbound_keys.clone(),
+            outbound_keys: answer.outbound_keys.clone(),
+        });
+        let identity = self.sets.set(set).map(|set| set.peer.identity.clone());
+        if let (Membership::Opened, Some(identity)) = (membership, identity) {
+            let ports = offer.ports;
             self.outputs.push_back(Output::SetOpened {
                 set,
                 path,
-                encapsulation: offer.encapsulation,
+                encapsulation,
                 identity,
-                ports: offer.ports,
+                ports,
             });
         }
-        let pair = SaPair {
-            inbound,
-            outbound: offer.outbound,
-            suite: offer.suite,
-            life: offer.life,
-            ike_sa: cookie,
-            state: PairState::Unconfirmed,
-        };
-        self.sets.add(set, pair);
-        self.timers
-            .set(Timer::Sa(inbound), now + offer.life.time + GRACE);
-        self.timers
-            .set(Timer::QuickMode(cookie, id), now + FIRST_WAIT);
-        let waiting = ExpectConfirmation {
-            request,
-            reply: reply.clone(),
-            iv,
-            hash,
-            inbound,
-            sent: 0,
-        };
-        self.set_exchange(exchange, QuickMode::ExpectConfirmation(waiting));
-        self.transmit(core, path, reply);
-        Ok(())
     }
 
     /// Message 3.
@@ -450,7 +432,7 @@ impl Responder {
             return Err(Misbehaved::Unexpected.into());
         };
         if established.used.len() >= MAX_MESSAGE_IDS {
-            return Err(Exhausted::Exchanges.into());
+            return Err(Exhausted::MessageIds.into());
         }
         established.used.insert(arrival.header.message_id);
         sa.core = arrival.core;
@@ -515,165 +497,6 @@ impl Established {
             .prf_a(&[&[0], &id.0.to_be_bytes(), peer_nonce, nonce]);
         hash.as_bytes().to_vec()
     }
-}
-
-impl Offer {
-    /// Key material of one direction.
-    fn keys(
-        &self,
-        established: &Established,
-        spi: Spi,
-        nonce: &[u8],
-        agreement: Option<&Agreement>,
-    ) -> crate::rows::KeyMaterial {
-        let quick_mode = QuickModeKeys {
-            protocol: ProtocolId::ESP.0,
-            spi: spi.0,
-            initiator_nonce: &self.nonce,
-            responder_nonce: nonce,
-            shared_secret: agreement.map(|agreement| &agreement.shared),
-        };
-        established
-            .keys
-            .skeyid
-            .keymat(&quick_mode, self.suite.key_len())
-    }
-
-    /// Message 2.
-    fn seal(
-        &self,
-        established: &Established,
-        exchange: (message::Cookies, MessageId),
-        path: Path,
-        inbound: Spi,
-        nonce: &[u8],
-        agreement: Option<&Agreement>,
-    ) -> Result<(Vec<u8>, Iv), Error> {
-        let (cookies, id) = exchange;
-        let kind = (ExchangeType::QUICK_MODE, id);
-        established
-            .keys
-            .seal_hashed(cookies, kind, &self.iv, &self.nonce, |message| {
-                message.payload(PayloadType::SA, |writer| self.emit_sa(inbound, writer))?;
-                message.put(PayloadType::NONCE, nonce)?;
-                if let Some(agreement) = agreement {
-                    message.put(PayloadType::KEY_EXCHANGE, &agreement.public)?;
-                }
-                for id in &self.ids {
-                    message.put(PayloadType::IDENTIFICATION, id)?;
-                }
-                // RFC 3947 §5.2: the initiator's address as we see it, then ours.
-                for end in [path.remote, path.local] {
-                    if let Some(kind) = self.original {
-                        message.payload(kind, |writer| emit_original(end.ip(), writer))?;
-                    }
-                }
-                Ok(())
-            })
-    }
-
-    fn emit_sa(&self, inbound: Spi, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        let sa = Sa::parse(&self.sa).map_err(|_| Overflow)?;
-        let proposal = sa.proposals().next().ok_or(Overflow)?;
-        let transform = proposal.transforms().next().ok_or(Overflow)?;
-        emit_choice(&proposal, &transform, &inbound.0.to_be_bytes(), writer)
-    }
-}
-
-fn emit_original(address: IpAddr, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-    match address {
-        IpAddr::V4(address) => {
-            writer.put(&[IdType::IPV4.0, 0, 0, 0])?;
-            writer.put(&address.octets())
-        }
-        IpAddr::V6(address) => {
-            writer.put(&[IdType::IPV6.0, 0, 0, 0])?;
-            writer.put(&address.octets())
-        }
-    }
-}
-
-/// What a message 1 proposes, checked as far as it can be without choosing.
-#[derive(Debug)]
-struct Proposed<'a> {
-    sa: Sa<'a>,
-    sa_len: usize,
-    nonce: &'a [u8],
-    public: Option<&'a [u8]>,
-    ids: Vec<Vec<u8>>,
-    original: Option<PayloadType>,
-}
-
-impl<'a> Proposed<'a> {
-    fn parse(chain: &Chain<'a>) -> Result<Self, Error> {
-        let (first, _) = chain.split_first().ok_or(Malformed::Payloads)?;
-        // RFC 2409 §5.5: the SA "MUST immediately follow" the HASH; a second one would be a second pair of SAs, which nobody asks for.
-        if first.kind != PayloadType::SA || chain.only(PayloadType::SA).is_none() {
-            return Err(Malformed::Payloads.into());
-        }
-        let nonce = chain.only(PayloadType::NONCE).ok_or(Malformed::Payloads)?;
-        let mut publics = chain.all(PayloadType::KEY_EXCHANGE);
-        let public = publics.next();
-        if publics.next().is_some() {
-            return Err(Malformed::Payloads.into());
-        }
-        let ids: Vec<_> = chain
-            .all(PayloadType::IDENTIFICATION)
-            .map(<[u8]>::to_vec)
-            .collect();
-        Ok(Self {
-            sa: Sa::parse(first.body)?,
-            sa_len: first.body.len(),
-            nonce: checked_nonce(nonce)?,
-            public,
-            ids,
-            original: original(chain)?,
-        })
-    }
-}
-
-/// The UDP ports that a quick mode is for; without identification payloads it is for everything between both ends.
-fn ports(ids: &[Vec<u8>]) -> Result<InnerPorts, Error> {
-    let (client, server) = match ids {
-        [] => {
-            return Ok(InnerPorts {
-                local: L2TP_PORT,
-                remote: 0,
-            });
-        }
-        [client, server] => (
-            Identification::parse(client)?,
-            Identification::parse(server)?,
-        ),
-        _ => return Err(Malformed::Payloads.into()),
-    };
-    let fits = |id: &Identification<'_>| {
-        let host = matches!(id.kind, IdType::IPV4 | IdType::IPV6 | IdType::FQDN);
-        host && (id.protocol == UDP || (id.protocol == 0 && id.port == 0))
-    };
-    let ours = server.port == L2TP_PORT || server.port == 0;
-    if !(fits(&client) && fits(&server) && ours) {
-        return Err(Unsupported::Selectors.into());
-    }
-    Ok(InnerPorts {
-        local: L2TP_PORT,
-        remote: client.port,
-    })
-}
-
-/// Kind of the NAT original address payloads, which must parse; they say nothing that the path and the SA do not.
-fn original(chain: &Chain<'_>) -> Result<Option<PayloadType>, Error> {
-    for kind in [PayloadType::NAT_OA, PayloadType::NAT_OA_DRAFT] {
-        let mut found = false;
-        for body in chain.all(kind) {
-            nat_original(body)?;
-            found = true;
-        }
-        if found {
-            return Ok(Some(kind));
-        }
-    }
-    Ok(None)
 }
 
 /// Checks flags and message id of an exchange under an IKE SA.

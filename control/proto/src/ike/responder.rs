@@ -12,12 +12,12 @@ use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 
 use super::config::Config;
-use super::error::{Error, Malformed, Misbehaved, Unsupported, notify_of};
+use super::error::{Error, Exhausted, Malformed, Misbehaved, Unsupported, notify_of};
 use super::half_open::HalfOpen;
+use super::ike_sa::{IkeSa, State};
 use super::jobs::{Jobs, Waiting};
 use super::message::{self, Cookies};
 use super::output::{Event, Note, Output};
-use super::phase1::{IkeSa, State};
 use super::sets::{PairState, Peer, Sets};
 use super::status::Counters;
 use super::timer::{Timer, Timers};
@@ -108,6 +108,9 @@ impl Responder {
         if let Err(error) = self.follow(now, rng, &arrival) {
             self.refused(now, path, error);
             self.notify_in_clear(now, rng, &arrival, error);
+            if error == Exhausted::MessageIds.into() {
+                self.close_ike_sa(rng, header.responder);
+            }
         }
     }
 
@@ -117,7 +120,7 @@ impl Responder {
             return;
         };
         match self.jobs.take(done.id) {
-            Some(Waiting::MainMode(cookie)) => self.main_mode_agreed(now, rng, cookie, agreement),
+            Some(Waiting::MainMode(cookie)) => self.main_mode_agreed(rng, cookie, agreement),
             Some(Waiting::QuickMode(cookie, id)) => {
                 self.quick_mode_agreed(now, rng, (cookie, id), agreement);
             }
@@ -325,7 +328,9 @@ impl Responder {
         let noted = !matches!(
             error,
             Error::Unsupported(Unsupported::Proposal)
-                | Error::Misbehaved(Misbehaved::UnknownSa | Misbehaved::Replay)
+                | Error::Misbehaved(
+                    Misbehaved::UnknownSa | Misbehaved::Replay | Misbehaved::NotProved
+                )
         );
         if noted
             && self
@@ -429,7 +434,8 @@ impl Responder {
             return;
         }
         pair.state = PairState::Confirmed;
-        let outbound = pair.outbound;
+        let (outbound, end) = (pair.outbound, pair.end());
+        self.timers.set(Timer::Sa(inbound), end);
         let Some(set) = self.sets.by_inbound(inbound) else {
             return;
         };

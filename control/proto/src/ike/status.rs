@@ -6,8 +6,8 @@ use culvert_wire::id::Spi;
 use culvert_wire::ike::Cookie;
 use serde::{Deserialize, Serialize};
 
+use super::ike_sa::State;
 use super::output::{Identity, Legacy};
-use super::phase1::State;
 use super::phase1_proposal::IkeSuite;
 use super::phase2_proposal::Life;
 use super::responder::Responder;

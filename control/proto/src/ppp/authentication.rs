@@ -141,6 +141,11 @@ impl Authentication {
         }
     }
 
+    /// Whether the peer gave a wrong proof.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.failures != 0
+    }
+
     /// The challenge to send, and to send again until it is answered.
     pub(super) fn challenge(&self, server_name: &str) -> Option<Vec<u8>> {
         match &self.state {
@@ -180,7 +185,7 @@ impl Authentication {
         if received.code != awaited {
             return Step::Ignored;
         }
-        match &self.state {
+        match &mut self.state {
             State::ExpectPapRequest => self.check(now, users, received),
             State::ExpectCheck(state) if now.since(state.since) >= REPEAT => {
                 self.check(now, users, received)
@@ -189,10 +194,19 @@ impl Authentication {
                 let state = state.clone();
                 self.response(rng, users, tries, &state, received)
             }
+            // RFC 1334 §2.2.1: the identifier changes with each request, and each gets a reply.
+            State::Proved(_) if self.method == Method::Pap => {
+                Step::Reply(pap_message(pap::ACK, received.identifier, b""))
+            }
             State::Proved(verdict) if verdict.identifier == received.identifier => {
                 Step::Reply(verdict.frame.clone())
             }
-            State::ExpectCheck(_) | State::ExpectPenalty(_) | State::Proved(_) => Step::Ignored,
+            State::ExpectCheck(state) => {
+                // The verdict answers the latest request.
+                state.identifier = received.identifier;
+                Step::Ignored
+            }
+            State::ExpectPenalty(_) | State::Proved(_) => Step::Ignored,
         }
     }
 

@@ -39,7 +39,7 @@ const LAST_INTERVAL: Duration = Duration::from_secs(3);
 const AFTER_ACK: Duration = Duration::from_secs(1);
 
 /// A request of ours that is older than this when the peer's first one comes may have met nobody.
-const PERHAPS_LOST_AFTER: Duration = Duration::from_millis(100);
+const PERHAPS_LOST_AFTER: Duration = Duration::from_millis(20);
 
 /// What is agreed about a protocol's options.
 pub(super) trait Policy {

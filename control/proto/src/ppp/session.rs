@@ -28,6 +28,10 @@ const MAX_RETURNED: usize = 512;
 /// What a session's timer table knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Timer {
+    /// The peer must be authenticated. What ends a session comes before what goes on with it.
+    Authentication,
+    /// The session must be open.
+    Negotiation,
     /// LCP's restart timer.
     Lcp,
     /// IPCP's restart timer.
@@ -38,10 +42,6 @@ pub(super) enum Timer {
     Penalty,
     /// Ask a silent peer whether it is there.
     Echo,
-    /// The peer must be authenticated.
-    Authentication,
-    /// The session must be open.
-    Negotiation,
 }
 
 impl Timer {
@@ -249,7 +249,14 @@ impl Session {
             | Code::TIME_REMAINING => {}
             _ => {
                 if packet.code == Code::TERMINATE_REQUEST && lcp.is_open() {
-                    self.cause.get_or_insert(Cause::Peer);
+                    // Most clients do not try again but leave, and ask their user.
+                    let refused =
+                        matches!(&self.phase, Phase::Authenticate(state) if state.has_failed());
+                    let cause = match refused {
+                        true => Cause::AuthenticationFailed,
+                        false => Cause::Peer,
+                    };
+                    self.cause.get_or_insert(cause);
                 }
                 let effects = lcp.handle(now, &mut self.timers, packet, rng.next_u32());
                 self.apply_lcp(now, rng, effects);

@@ -169,6 +169,44 @@ fn libreswan_deletes_the_esp_sa_before_its_isakmp_sa() {
     }
 }
 
+proptest::proptest! {
+    #[test]
+    fn random_bodies_parse_or_are_refused(kind: u8, body: Vec<u8>) {
+        let mut buffer = [0; 512];
+        let header = Header {
+            initiator: Cookie([1; 8]),
+            responder: Cookie::ZERO,
+            next: PayloadType::NONE,
+            version: Version::V1_0,
+            exchange: ExchangeType::MAIN_MODE,
+            flags: Flags::default(),
+            message_id: MessageId::PHASE_1,
+        };
+        let mut message = MessageWriter::new(&mut buffer, &header).unwrap();
+        message.put(PayloadType(kind), &body).unwrap();
+        let len = message.finish().unwrap();
+        walk(&buffer[..len]);
+        walk(&body);
+    }
+
+    #[test]
+    fn attributes_of_any_kind_round_trip(values: Vec<(u16, Option<u16>)>) {
+        let long = [7; 9];
+        let attributes: Vec<_> = values
+            .iter()
+            .map(|&(class, value)| match value {
+                Some(value) => Attribute::Short { class: class & 0x7FFF, value },
+                None => Attribute::Long { class: class & 0x7FFF, value: &long },
+            })
+            .collect();
+        let mut buffer = [0; 2_048];
+        let mut writer = Writer::new(&mut buffer);
+        attributes.iter().try_for_each(|attribute| attribute.emit(&mut writer)).unwrap();
+        let parsed = Attributes::parse(writer.written()).unwrap();
+        proptest::prop_assert!(parsed.iter().eq(attributes));
+    }
+}
+
 /// Parses whatever parses; returns quietly otherwise.
 fn walk(bytes: &[u8]) {
     let Ok((header, body)) = Header::split(bytes) else {

@@ -9,21 +9,12 @@
 
 use crate::id::{SessionId, TunnelId};
 use crate::l2tp::avp::{self, AttributeType, Avp, AvpError, Avps, Need};
-use crate::reader::{Reader, Truncated};
+use crate::l2tp::header::{self, Header, Sequence};
+use crate::malformed::Malformed;
 use crate::writer::{Overflow, Writer};
 
 /// Length of a control message's header in bytes.
-pub const HEADER_LEN: usize = 12;
-
-mod flag {
-    pub(super) const TYPE: u16 = 0x8000;
-    pub(super) const LENGTH: u16 = 0x4000;
-    pub(super) const SEQUENCE: u16 = 0x0800;
-    pub(super) const OFFSET: u16 = 0x0200;
-    pub(super) const VERSION: u16 = 0x000F;
-    /// What every control message has.
-    pub(super) const CONTROL: u16 = TYPE | LENGTH | SEQUENCE;
-}
+pub const HEADER_LEN: usize = header::CONTROL_LEN;
 
 /// The type of a control message (RFC 2661 §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,19 +85,15 @@ pub struct ControlHeader {
 pub enum MessageError {
     /// It is a data message.
     NotControl,
-    /// Its version is not 2.
-    Version(u16),
-    /// It lacks length or sequence numbers, or has an offset (RFC 2661 §3.1).
-    Flags(u16),
-    /// It ends before its header does, or its length field disagrees with its bytes.
-    Length,
+    /// Its header does not parse.
+    Header(Malformed),
     /// Its first AVP does not parse, or is not a plain Message Type.
     NoMessageType,
 }
 
-impl From<Truncated> for MessageError {
-    fn from(Truncated: Truncated) -> Self {
-        Self::Length
+impl From<Malformed> for MessageError {
+    fn from(malformed: Malformed) -> Self {
+        Self::Header(malformed)
     }
 }
 
@@ -127,28 +114,18 @@ impl<'a> ControlMessage<'a> {
     /// # Source
     /// RFC 2661 §3.1
     pub fn parse(bytes: &'a [u8]) -> Result<Self, MessageError> {
-        let mut reader = Reader::new(bytes);
-        let flags = reader.u16()?;
-        match flags & flag::VERSION {
-            _ if flags & flag::TYPE == 0 => return Err(MessageError::NotControl),
-            2 => {}
-            version => return Err(MessageError::Version(version)),
-        }
-        if flags & flag::CONTROL != flag::CONTROL || flags & flag::OFFSET != 0 {
-            return Err(MessageError::Flags(flags));
-        }
-        let len = usize::from(reader.u16()?);
-        let header = ControlHeader {
-            tunnel: TunnelId(reader.u16()?),
-            session: SessionId(reader.u16()?),
-            ns: reader.u16()?,
-            nr: reader.u16()?,
+        let header = Header::parse(bytes)?;
+        let (true, Some(Sequence { ns, nr })) = (header.is_control(), header.sequence) else {
+            return Err(MessageError::NotControl);
         };
-        let avps_len = len.checked_sub(HEADER_LEN).ok_or(MessageError::Length)?;
-        Ok(Self {
-            header,
-            avps: reader.take(avps_len)?,
-        })
+        let avps = bytes.get(header.payload_range()).unwrap_or_default();
+        let header = ControlHeader {
+            tunnel: header.tunnel,
+            session: header.session,
+            ns,
+            nr,
+        };
+        Ok(Self { header, avps })
     }
 
     /// Whether it carries nothing and only acknowledges (a ZLB).
@@ -201,25 +178,20 @@ pub fn emit(
     kind: MessageType,
     avps: impl FnOnce(&mut Writer<'_>) -> Result<(), Overflow>,
 ) -> Result<usize, Overflow> {
-    let mut writer = Writer::new(buffer);
-    put_header(&mut writer, header)?;
-    avp::put_u16(
-        &mut writer,
-        Need::Mandatory,
-        AttributeType::MESSAGE_TYPE,
-        kind.0,
-    )?;
+    let payload = buffer.get_mut(HEADER_LEN..).ok_or(Overflow)?;
+    let mut writer = Writer::new(payload);
+    let attribute = AttributeType::MESSAGE_TYPE;
+    avp::put_u16(&mut writer, Need::Mandatory, attribute, kind.0)?;
     avps(&mut writer)?;
-    let len = u16::try_from(writer.len()).map_err(|_| Overflow)?;
-    writer.patch_u16(2, len)?;
-    Ok(writer.len())
+    let payload_len = writer.len();
+    Ok(header.emit(buffer, payload_len)? + payload_len)
 }
 
 /// Writes a ZLB: a header that acknowledges all before `header.nr`. Returns its bytes.
 pub fn zlb(header: ControlHeader) -> [u8; HEADER_LEN] {
     let mut bytes = [0; HEADER_LEN];
-    let fits = put_header(&mut Writer::new(&mut bytes), header);
-    debug_assert_eq!(fits, Ok(()));
+    let fits = header.emit(&mut bytes, 0);
+    debug_assert_eq!(fits, Ok(HEADER_LEN));
     bytes
 }
 
@@ -233,13 +205,18 @@ pub fn patch_nr(bytes: &mut [u8], nr: u16) -> Result<(), Overflow> {
     Ok(())
 }
 
-fn put_header(writer: &mut Writer<'_>, header: ControlHeader) -> Result<(), Overflow> {
-    writer.u16(flag::CONTROL | 2)?;
-    writer.u16(12)?;
-    writer.u16(header.tunnel.0)?;
-    writer.u16(header.session.0)?;
-    writer.u16(header.ns)?;
-    writer.u16(header.nr)
+impl ControlHeader {
+    fn emit(self, message: &mut [u8], payload_len: usize) -> Result<usize, Overflow> {
+        let header = header::ControlHeader {
+            tunnel: self.tunnel,
+            session: self.session,
+            sequence: Sequence {
+                ns: self.ns,
+                nr: self.nr,
+            },
+        };
+        header.emit(message, payload_len)
+    }
 }
 
 #[cfg(test)]
@@ -303,7 +280,7 @@ mod tests {
         let bytes = hex::decode(ICRP).unwrap();
         for len in 0..bytes.len() {
             let parsed = ControlMessage::parse(&bytes[..len]);
-            assert_eq!(parsed.err(), Some(MessageError::Length), "at {len}");
+            assert!(matches!(parsed, Err(MessageError::Header(_))), "at {len}");
         }
     }
 
@@ -322,10 +299,12 @@ mod tests {
             ControlMessage::parse(&bytes).err()
         };
         assert_eq!(with(0x4802), Some(MessageError::NotControl));
-        assert_eq!(with(0xC803), Some(MessageError::Version(3)));
-        assert_eq!(with(0x8802), Some(MessageError::Flags(0x8802)));
-        assert_eq!(with(0xC002), Some(MessageError::Flags(0xC002)));
-        assert_eq!(with(0xCA02), Some(MessageError::Flags(0xCA02)));
+        let version = Malformed::Version(3);
+        assert_eq!(with(0xC803), Some(MessageError::Header(version)));
+        for flags in [0x8802, 0xC002, 0xCA02] {
+            let malformed = Malformed::Flags(flags);
+            assert_eq!(with(flags), Some(MessageError::Header(malformed)));
+        }
         // The priority bit and reserved bits are ignored.
         assert_eq!(with(0xC9F2), None);
     }
@@ -336,7 +315,7 @@ mod tests {
         bytes[3] = 11;
         assert_eq!(
             ControlMessage::parse(&bytes).err(),
-            Some(MessageError::Length)
+            Some(MessageError::Header(Malformed::Length(11)))
         );
     }
 

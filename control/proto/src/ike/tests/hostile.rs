@@ -7,7 +7,7 @@ use culvert_wire::ike::{Cookie, ExchangeType, Header, MessageId, NotifyType, Pay
 use rand_core::Rng;
 
 use super::client::{Client, GCM, Part, Phase1, Phase2};
-use super::world::{CORE, World, config};
+use super::world::{World, config};
 use crate::crypto::cipher::Cipher;
 use crate::crypto::dh::Group;
 use crate::crypto::hash::Hash;
@@ -410,11 +410,7 @@ fn a_half_open_sa_takes_less_than_2_kib() {
         world.responder.handle_done(world.now, &mut world.rng, done);
     }
     world.drain();
-    assert!(
-        size(&world) < 2_560,
-        "with both public values and all keys: {}",
-        size(&world)
-    );
+    assert!(size(&world) <= 2_048, "{}", size(&world));
     let mut greedy = Client::new(18, "198.51.100.102:500");
     greedy.offers = vec![Phase1(Cipher::Aes256, Hash::Sha2_512, Group::Modp2048); 30];
     let message = greedy.message_1();
@@ -639,24 +635,11 @@ fn take(world: &mut World, client: &mut Client, step: usize) {
 }
 
 #[test]
-fn replies_are_made_of_the_request_configuration_and_randomness() {
-    // The same input twice, with heaps full of different leftovers, gives the same bytes.
-    let run = |leftover: u8| {
-        let poison: Vec<Vec<u8>> = (0..64).map(|len| vec![leftover; 64 * (len + 1)]).collect();
-        drop(poison);
-        let (world, _) = before_message_5(23);
-        world.sent
-    };
-    assert_eq!(run(0xA5), run(0x5A));
-}
-
-#[test]
 fn long_headers_and_empty_messages_are_dropped() {
     let mut world = World::new(config(), 24);
     let path = Client::new(24, "198.51.100.101:500").path;
     for len in 0..=Header::LEN + 4 {
         assert!(world.deliver(path, &vec![0xFF; len]).is_empty());
     }
-    assert_eq!(CORE.0, 1);
     assert_eq!(world.responder.ike_sas().count(), 0);
 }
