@@ -33,7 +33,7 @@ impl Exchange<'_> {
     /// The NT-Response: 24 bytes (RFC 2759 §8.1).
     pub fn nt_response(&self) -> [u8; 24] {
         let mut padded = [0; 21];
-        padded[..16].copy_from_slice(&self.nt_hash());
+        padded[..16].copy_from_slice(&nt_hash(self.password));
         let challenge = self.challenge_hash();
         let mut response = [0; 24];
         for (part, key) in response.chunks_exact_mut(8).zip(padded.chunks_exact(7)) {
@@ -58,7 +58,7 @@ impl Exchange<'_> {
     }
 
     fn authenticator_response(&self) -> String {
-        let twice = Md4::digest(self.nt_hash());
+        let twice = Md4::digest(nt_hash(self.password));
         let digest = Sha1::new()
             .chain_update(twice)
             .chain_update(self.nt_response())
@@ -81,11 +81,12 @@ impl Exchange<'_> {
             .finalize();
         *digest.first_chunk().expect("SHA-1 gives 20 bytes")
     }
+}
 
-    fn nt_hash(&self) -> [u8; 16] {
-        let utf16 = self.password.encode_utf16().flat_map(u16::to_le_bytes);
-        Md4::digest(utf16.collect::<Vec<_>>()).into()
-    }
+/// What MS-CHAPv2 knows a password by: MD4 of its UTF-16 form (RFC 2759 §8.3).
+pub fn nt_hash(password: &str) -> [u8; 16] {
+    let utf16 = password.encode_utf16().flat_map(u16::to_le_bytes);
+    Md4::digest(utf16.collect::<Vec<_>>()).into()
 }
 
 /// Spreads 56 key bits over 8 bytes; the parity bit, ignored by DES, is zero.

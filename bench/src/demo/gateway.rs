@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use super::network::{GATEWAY, Network, POOL};
 use crate::client::Credentials;
+use crate::client::mschap::nt_hash;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 
@@ -238,38 +239,100 @@ fn configuration(plan: &Plan) -> String {
 }
 
 fn users(credentials: &Credentials) -> String {
-    format!("{}:{}\n", credentials.user, credentials.password)
+    let hash = u128::from_be_bytes(nt_hash(&credentials.password));
+    format!(
+        "[[user]]\nname = \"{}\"\nnt-hash = \"{hash:032x}\"\n",
+        credentials.user
+    )
 }
 
 /// The gateway's counters over all its cores.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters(BTreeMap<String, u64>);
+pub struct Counters {
+    packets: BTreeMap<String, u64>,
+    ports: BTreeMap<String, u64>,
+}
+
+/// What the names of the gateway's drops have in common: `outer.dropped.no_neighbour`.
+const DROPPED: &str = ".dropped.";
+/// What the kernel could not give to a port of the gateway, and why; it counts them as drops of the device too.
+const NOT_GIVEN: [&str; 3] = [".rx_dropped", ".rx_ring_full", ".fill_ring_empty"];
 
 impl Counters {
     fn parse(text: &str) -> Option<Self> {
         let status: Value = serde_json::from_str(text).ok()?;
-        let mut counters = BTreeMap::new();
+        let mut counters = Self::default();
         for core in status.pointer("/dataplane/status/cores")?.as_array()? {
-            for list in ["packets", "gauges"] {
-                for count in core.get(list)?.as_array()? {
-                    let name = count.get("name")?.as_str()?.to_owned();
-                    *counters.entry(name).or_insert(0) += count.get("value")?.as_u64()?;
-                }
-            }
+            add(&mut counters.packets, core.get("packets")?)?;
+            add(&mut counters.ports, core.get("gauges")?)?;
         }
-        Some(Self(counters))
+        Some(counters)
     }
 
-    /// Packets dropped since `earlier`, by reason; reasons without any are left out.
+    /// Packets that the gateway dropped since `earlier`, by origin and reason; reasons without any are left out.
     pub fn drops_since(&self, earlier: &Self) -> BTreeMap<String, u64> {
-        let since = self
-            .0
-            .iter()
-            .map(|(name, count)| (name.clone(), count.saturating_sub(earlier.get(name))));
-        since.filter(|(_, count)| *count > 0).collect()
+        let all = since(&self.packets, &earlier.packets);
+        all.filter(|(name, _)| name.contains(DROPPED)).collect()
     }
 
-    fn get(&self, name: &str) -> u64 {
-        self.0.get(name).copied().unwrap_or(0)
+    /// Packets that the kernel could not give to the gateway since `earlier`, by port and reason.
+    pub fn not_given_since(&self, earlier: &Self) -> BTreeMap<String, u64> {
+        let all = since(&self.ports, &earlier.ports);
+        all.filter(|(name, _)| NOT_GIVEN.iter().any(|end| name.ends_with(end)))
+            .collect()
+    }
+}
+
+/// Adds up a list of names and values.
+fn add(counters: &mut BTreeMap<String, u64>, list: &Value) -> Option<()> {
+    for count in list.as_array()? {
+        let name = count.get("name")?.as_str()?.to_owned();
+        *counters.entry(name).or_insert(0) += count.get("value")?.as_u64()?;
+    }
+    Some(())
+}
+
+/// What has been added to each counter; those that stood still are left out.
+fn since(
+    now: &BTreeMap<String, u64>,
+    earlier: &BTreeMap<String, u64>,
+) -> impl Iterator<Item = (String, u64)> {
+    now.iter().filter_map(|(name, count)| {
+        let added = count.saturating_sub(earlier.get(name).copied().unwrap_or(0));
+        (added > 0).then(|| (name.clone(), added))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(dropped: u64, full: u64) -> Counters {
+        let text = format!(
+            r#"{{"dataplane": {{"status": {{"cores": [{{"core": 0,
+                "packets": [{{"name": "outer.received", "value": 9}}, {{"name": "outer.dropped.replayed", "value": {dropped}}}],
+                "gauges": [{{"name": "core.rx_ring_full", "value": {full}}}, {{"name": "core.sent", "value": {full}}}]}}]}}}}}}"#
+        );
+        Counters::parse(&text).unwrap()
+    }
+
+    #[test]
+    fn only_drops_are_told_and_only_new_ones() {
+        let (before, after) = (status(3, 0), status(5, 4));
+        assert_eq!(
+            after.drops_since(&before),
+            BTreeMap::from([("outer.dropped.replayed".to_owned(), 2)])
+        );
+        assert_eq!(
+            after.not_given_since(&before),
+            BTreeMap::from([("core.rx_ring_full".to_owned(), 4)])
+        );
+        assert!(after.drops_since(&after).is_empty());
+    }
+
+    #[test]
+    fn a_status_of_another_shape_is_no_status() {
+        assert_eq!(Counters::parse("{}"), None);
+        assert_eq!(Counters::parse(r#"{"dataplane": {"status": null}}"#), None);
     }
 }

@@ -155,10 +155,14 @@ impl Demo {
         progress: &mut Progress,
         interrupt: &Interrupt,
     ) -> Result<Report, Failure> {
-        let log_ins = self.log_in(engine, progress, interrupt);
+        let start = Drops::read(gateway, network)?;
+        let mut log_ins = self.log_in(engine, progress, interrupt);
         interrupt.check()?;
         gateway.check()?;
         let before = Drops::read(gateway, network)?;
+        log_ins.drops = before.gateway.drops_since(&start.gateway);
+        log_ins.drops.extend(before.kernel_since(&start));
+        warm_up(engine, interrupt);
         let mut runs = Vec::new();
         if engine.population().census().up > 0 {
             for size in SIZES {
@@ -188,6 +192,7 @@ impl Demo {
             runs,
             gateway_drops,
             kernel_drops,
+            not_given: after.gateway.not_given_since(&before.gateway),
             client_discards,
             lost,
             unaccounted: lost.saturating_sub(explained),
@@ -257,6 +262,20 @@ impl Demo {
         progress.finish(&line(run, run.sending));
         Ok(RunReport::of(run, capacity, offered))
     }
+}
+
+/// Sends one probe at a time until both ways are open: the gateway has then found its next hops.
+fn warm_up(engine: &mut Engine<XdpPort>, interrupt: &Interrupt) {
+    engine.run(
+        SIZES[0],
+        Pace::Open { per_second: 100 },
+        SEARCH,
+        GRACE,
+        |run, _| {
+            let open = run.up.received > 0 && run.down.received > 0;
+            !open && !interrupt.is_set()
+        },
+    );
 }
 
 fn line(run: &Run, elapsed: Duration) -> String {

@@ -22,10 +22,12 @@ pub struct Report {
     pub log_ins: LogIns,
     /// Runs of probes at a constant rate.
     pub runs: Vec<RunReport>,
-    /// Packets that the gateway dropped while probes flowed, by reason.
+    /// Packets that the gateway dropped while probes flowed, by origin and reason.
     pub gateway_drops: BTreeMap<String, u64>,
     /// Packets that the kernel dropped on the links meanwhile, by device.
     pub kernel_drops: BTreeMap<String, u64>,
+    /// Of those, packets that the kernel could not give to a port of the gateway, by port and reason.
+    pub not_given: BTreeMap<String, u64>,
     /// Packets that reached a client and were not taken.
     pub client_discards: u64,
     /// Probes lost, those of the search for the rate included.
@@ -49,6 +51,8 @@ pub struct LogIns {
     pub per_second: f64,
     /// How long one took.
     pub milliseconds: Quantiles,
+    /// Packets that gateway and kernel dropped meanwhile, by reason or device; clients sent them again.
+    pub drops: BTreeMap<String, u64>,
 }
 
 /// How one run went.
@@ -141,6 +145,7 @@ impl LogIns {
             seconds: elapsed.as_secs_f64(),
             per_second: f64::from(succeeded) / elapsed.as_secs_f64(),
             milliseconds: Quantiles::of(&histogram, 1_000.0),
+            drops: BTreeMap::new(),
         }
     }
 }
@@ -204,6 +209,12 @@ impl fmt::Display for Report {
         for (cause, count) in &log_ins.failed {
             writeln!(f, "          {count} failed: {cause}")?;
         }
+        for (reason, count) in &log_ins.drops {
+            writeln!(
+                f,
+                "          dropped meanwhile, and sent again: {count} {reason}"
+            )?;
+        }
         writeln!(
             f,
             "\nbytes way      packets/s     Mbit/s       sent       lost   dup  reord   p50 µs   p99 µs p99.9 µs"
@@ -240,13 +251,16 @@ impl Report {
             self.lost, self.unaccounted
         )?;
         for (reason, count) in &self.gateway_drops {
-            writeln!(f, "  gateway dropped {count}: {reason}")?;
+            writeln!(f, "  gateway {reason}: {count}")?;
         }
         for (device, count) in &self.kernel_drops {
-            writeln!(f, "  kernel dropped {count} on {device}")?;
+            writeln!(f, "  kernel dropped on {device}: {count}")?;
+        }
+        for (reason, count) in &self.not_given {
+            writeln!(f, "    gateway's port says {reason}: {count}")?;
         }
         if self.client_discards > 0 {
-            writeln!(f, "  clients discarded {}", self.client_discards)?;
+            writeln!(f, "  clients discarded: {}", self.client_discards)?;
         }
         Ok(())
     }

@@ -292,3 +292,88 @@ impl Population {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_core::SeedableRng;
+
+    use super::*;
+    use crate::client::esp::Suite;
+    use crate::client::ike::keys::Cipher;
+    use crate::client::ike::proposal::IkeProposal;
+    use crate::client::ppp::Method;
+    use crate::client::{Encapsulation, Stage};
+
+    fn population(count: u32) -> Population {
+        let profile = Profile {
+            psk: b"key".to_vec(),
+            ike: vec![IkeProposal::default()],
+            esp: Suite::Gcm(Cipher::Aes128),
+            encapsulation: Encapsulation::AsNeeded,
+            l2tp_port: 1701,
+            mru: 1_400,
+            methods: vec![Method::MsChapV2],
+        };
+        let credentials = Credentials {
+            user: "user".into(),
+            password: "password".into(),
+        };
+        let (first, gateway) = (
+            Ipv4Addr::new(198, 18, 0, 254),
+            Ipv4Addr::new(203, 0, 113, 1),
+        );
+        Population::new(
+            count,
+            first,
+            gateway,
+            profile,
+            credentials,
+            ChaCha20Rng::seed_from_u64(1),
+        )
+    }
+
+    #[test]
+    fn addresses_go_on_over_the_end_of_a_byte() {
+        let population = population(3);
+        assert_eq!(population.address(2), Ipv4Addr::new(198, 18, 1, 0));
+        assert_eq!(population.find(Ipv4Addr::new(198, 18, 1, 0)), Some(2));
+        assert_eq!(population.find(Ipv4Addr::new(198, 18, 1, 1)), None);
+        assert_eq!(population.find(Ipv4Addr::new(198, 18, 0, 253)), None);
+    }
+
+    #[test]
+    fn clients_that_get_no_answer_try_again_and_then_fail_with_the_step_they_were_at() {
+        let mut population = population(2);
+        while population.connect_next(Time::ZERO).is_some() {}
+        assert_eq!(
+            population.census(),
+            Census {
+                connecting: 2,
+                ..Census::default()
+            }
+        );
+        let mut sent = 0;
+        loop {
+            for index in 0..2 {
+                while population.poll_transmit(index).is_some() {
+                    sent += 1;
+                }
+            }
+            let Some(at) = population.poll_timeout() else {
+                break;
+            };
+            population.handle_timeout(at);
+        }
+        assert_eq!(sent, 14);
+        assert_eq!(
+            population.census(),
+            Census {
+                down: 2,
+                ..Census::default()
+            }
+        );
+        let silent = Cause::Silent(Stage::Proposal);
+        assert_eq!(population.failures(), &BTreeMap::from([(silent, 2)]));
+        assert_eq!(population.next_up(0), None);
+    }
+}

@@ -17,10 +17,11 @@ use std::time::Duration;
 use culvert_bench::client::{self, Client, Credentials, Event, Profile};
 use culvert_proto::gateway::{Config, Gateway, Output};
 use culvert_proto::time::Time;
+use culvert_proto::users::Users;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
-pub use data_plane::{Arrived, DataPlane, Drops, Packaged};
+pub use data_plane::{Arrived, DataPlane, Drops, Packaged, Punted};
 
 /// The gateway's address.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
@@ -37,9 +38,9 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// A network that does its work.
+    /// A network that does its work and keeps the order.
     pub const GOOD: Self = Self {
-        delay: Duration::from_millis(1)..Duration::from_millis(2),
+        delay: Duration::from_millis(1)..Duration::from_millis(1),
         loss: 0,
         repetition: 0,
     };
@@ -98,6 +99,7 @@ impl Member {
 pub struct Simulation {
     now: Time,
     gateway: Gateway,
+    users: Users,
     data_plane: DataPlane,
     members: BTreeMap<Ipv4Addr, Member>,
     conditions: Conditions,
@@ -115,6 +117,7 @@ impl Simulation {
     pub fn new(config: Config, conditions: Conditions, restore: Restore, seed: u64) -> Self {
         Self {
             now: Time::from_micros(1_000_000),
+            users: config.users.clone(),
             gateway: Gateway::new(config),
             data_plane: DataPlane::default(),
             members: BTreeMap::new(),
@@ -379,6 +382,7 @@ impl Simulation {
             let saved =
                 postcard::to_allocvec(&self.gateway).expect("the gateway's state is plain data");
             self.gateway = postcard::from_bytes(&saved).expect("what was saved reads back");
+            self.gateway.set_users(self.users.clone());
         }
     }
 }

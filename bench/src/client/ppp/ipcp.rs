@@ -18,7 +18,8 @@ pub(super) struct Ipcp {
 }
 
 impl Ipcp {
-    pub(super) fn new() -> Self {
+    /// One that begins anew, with identifiers that were not used before.
+    pub(super) fn again(&self) -> Self {
         let asked = Some(Ipv4Addr::UNSPECIFIED);
         let lease = Lease {
             address: asked,
@@ -27,7 +28,7 @@ impl Ipcp {
             secondary_dns: asked,
         };
         Self {
-            agreement: Agreement::default(),
+            agreement: self.agreement.again(),
             lease,
         }
     }
@@ -113,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_lease_is_what_the_gateway_named_and_acknowledged() {
-        let mut ipcp = Ipcp::new();
+        let mut ipcp = Ipcp::default().again();
         let first = frame(|writer| ipcp.request(writer)).unwrap();
         assert_eq!(first.len(), 4 + 3 * 6);
         let nak = packet(

@@ -19,12 +19,20 @@ pub(super) struct Lcp {
 }
 
 impl Lcp {
-    pub(super) fn new(mru: u16, magic_number: u32) -> Self {
+    /// One that begins anew, with identifiers that were not used before.
+    pub(super) fn again(&self, mru: u16, magic_number: u32) -> Self {
         Self {
+            agreement: self.agreement.again(),
             mru: Some(mru),
             magic_number: Some(magic_number),
-            ..Self::default()
+            method: None,
+            rejects: self.rejects,
         }
+    }
+
+    /// Whether `request` is the one that we have acknowledged.
+    pub(super) fn has_accepted(&self, request: &ControlPacket<'_>) -> bool {
+        self.agreement.has_accepted(request)
     }
 
     /// Whether both ends have agreed.
@@ -162,7 +170,7 @@ mod tests {
     }
 
     fn answer(options: &[u8], methods: &[Method]) -> (Code, Vec<u8>, Option<Method>) {
-        let mut lcp = Lcp::new(1400, 1);
+        let mut lcp = Lcp::default().again(1400, 1);
         let request = request(options);
         let bytes = lcp
             .answer(&ControlPacket::parse(&request).unwrap(), methods)
@@ -195,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_rejected_option_is_not_asked_for_again() {
-        let mut lcp = Lcp::new(1400, 1);
+        let mut lcp = Lcp::default().again(1400, 1);
         let mut first = frame(|writer| lcp.request(writer)).unwrap();
         first[0] = Code::CONFIGURE_REJECT.0;
         assert!(lcp.answered(&ControlPacket::parse(&first).unwrap()));

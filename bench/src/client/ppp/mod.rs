@@ -102,8 +102,8 @@ impl Link {
     /// Sends LCP's Configure-Request.
     pub(super) fn start(&mut self, now: Time, rng: &mut ChaCha20Rng) {
         self.phase = Phase::Link;
-        self.lcp = Lcp::new(self.profile.mru, rng.next_u32());
-        self.ipcp = Ipcp::new();
+        self.lcp = self.lcp.again(self.profile.mru, rng.next_u32());
+        self.ipcp = self.ipcp.again();
         self.ask(now, Protocol::LCP, |link, writer| link.lcp.request(writer));
     }
 
@@ -138,7 +138,8 @@ impl Link {
     ) -> Option<Event> {
         match packet.code {
             Code::CONFIGURE_REQUEST => {
-                if self.phase != Phase::Link {
+                // RFC 1661 §4.1: a request in the Opened state begins anew; one whose answer was lost only wants it again.
+                if self.phase != Phase::Link && !self.lcp.has_accepted(packet) {
                     self.start(now, rng);
                 }
                 let (lcp, methods) = (&mut self.lcp, &self.profile.methods);
@@ -200,8 +201,17 @@ impl Link {
     ) -> Option<Event> {
         match self.login.handle(protocol, packet, &self.credentials, rng) {
             Verdict::Ignored => None,
+            Verdict::Reply(reply) if self.phase == Phase::Authentication => {
+                // RFC 1994 §4.1: the gateway answers a Response that comes again as it did before, so that a lost Success is no end.
+                self.ask(now, protocol, |_, writer| writer.put(&reply));
+                None
+            }
             Verdict::Reply(reply) => {
                 self.put(protocol, Ok(reply));
+                // RFC 1994 §4.2: the answer may be lost, and a repeated response is allowed.
+                if self.phase == Phase::Authentication {
+                    self.timer = Some(Retransmit::new(now, self.outgoing.back().cloned()));
+                }
                 None
             }
             Verdict::Success => {

@@ -11,7 +11,8 @@ use super::frame;
 pub(super) struct Agreement {
     identifier: u8,
     ours: bool,
-    theirs: bool,
+    /// The request of the peer's that we have acknowledged, from its code on.
+    theirs: Option<Vec<u8>>,
 }
 
 /// What we say to one option of the peer's.
@@ -28,7 +29,21 @@ pub(super) enum Opinion<'a> {
 impl Agreement {
     /// Whether both ends have agreed.
     pub(super) const fn is_open(&self) -> bool {
-        self.ours && self.theirs
+        self.ours && self.theirs.is_some()
+    }
+
+    /// Nothing acknowledged, and identifiers that go on.
+    pub(super) const fn again(&self) -> Self {
+        Self {
+            identifier: self.identifier,
+            ours: false,
+            theirs: None,
+        }
+    }
+
+    /// Whether `request` is the one that we have acknowledged.
+    pub(super) fn has_accepted(&self, request: &ControlPacket<'_>) -> bool {
+        self.theirs.as_deref() == Some(request.bytes)
     }
 
     /// The identifier of a new request of ours.
@@ -66,7 +81,7 @@ impl Agreement {
             (true, false) => (Code::CONFIGURE_NAK, &preferred[..]),
             (true, true) => (Code::CONFIGURE_ACK, packet.data),
         };
-        self.theirs = code == Code::CONFIGURE_ACK;
+        self.theirs = (code == Code::CONFIGURE_ACK).then(|| packet.bytes.to_vec());
         frame(|writer| control::put(writer, code, packet.identifier, |writer| writer.put(data)))
     }
 }
