@@ -141,7 +141,7 @@ mod tests {
             "pid 7",
             "uptime_seconds -",
             "outer.received 12",
-            "user alice set core 0 row 3",
+            "set core 0 row 3 user alice",
             "sets none",
         ] {
             assert!(

@@ -1,4 +1,5 @@
 //! Bad use gets a clear message and exit code 2.
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};

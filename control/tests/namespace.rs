@@ -1,4 +1,5 @@
 //! The real thing in a network namespace: devices, XDP, both planes. Needs root, `ip`, and a kernel with AF_XDP.
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
 use std::fs::{self, Permissions};
 use std::io::Read;

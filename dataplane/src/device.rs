@@ -141,7 +141,7 @@ pub fn look_up(name: &str) -> Result<Link, DeviceError> {
     Ok(Link {
         device: describe(name, &message),
         addresses,
-        queues: ethtool::queues(name)?.unwrap_or(1),
+        queues: ethtool::queues(name)?.unwrap_or(1).max(1),
         is_up: message.header.flags.contains(LinkFlags::Up),
     })
 }

@@ -13,7 +13,7 @@
 //! - **R2** A chunk of a UMEM becomes a `Frame` only where `ring` takes it back from the kernel (or at creation, once), and ceases to be one
 //!   where `ring` hands it to the kernel. `ring` keeps a bit per chunk that says which, and refuses what does not fit.
 //! - **R3** The mapping outlives its frames: `&'static mut` is honest because a UMEM is unmapped only when no `Frame` of it is left in user
-//!   space, as [`Ledger`] counts them; otherwise it is leaked.
+//!   space, as `Ledger` counts them; otherwise it is leaked.
 //! - **R4** A frame goes home: pools and rings compare its [`Home`], so that the frame of one UMEM never enters another's rings.
 
 use std::fmt;

@@ -1,9 +1,9 @@
 //! Memory with a shape of its own: prefetching, and memory shared over restarts of the process.
 //!
 //! Invariants of the unsafe code here:
-//! - **M1** A [`Region`] maps a whole memfd whose size is sealed, so that no access faults.
+//! - **M1** A `Region` maps a whole memfd whose size is sealed, so that no access faults.
 //! - **M2** It is mapped once at a time: who maps holds an exclusive lock on the file, through an open file description of its own.
-//! - **M3** A [`Part`] is one of the disjoint pieces into which a region is cut once, and keeps the region mapped.
+//! - **M3** A `Part` is one of the disjoint pieces into which a region is cut once, and keeps the region mapped.
 #![expect(
     unsafe_code,
     reason = "intrinsics and mmap; each block names what holds"

@@ -438,3 +438,55 @@ fn unmark(
         Answer::Event(_, _) => Some(answer),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Held, SetId};
+
+    #[test]
+    fn an_answer_reaches_only_the_connection_that_asked() {
+        let marked = mark(7, Ticket(42)).unwrap();
+        let mut none = BTreeMap::new();
+        assert_eq!(
+            unmark(7, &mut none, Answer::Done(marked)),
+            Some(Answer::Done(Ticket(42)))
+        );
+        assert_eq!(unmark(8, &mut none, Answer::Done(marked)), None);
+        let refused = Answer::Refused(marked, Refusal::Absent);
+        assert_eq!(
+            unmark(7, &mut none, refused),
+            Some(Answer::Refused(Ticket(42), Refusal::Absent))
+        );
+    }
+
+    #[test]
+    fn a_ticket_that_uses_our_bits_is_not_taken() {
+        assert_eq!(mark(0, Ticket(1 << TICKET_BITS)), None);
+        assert!(mark(u16::MAX, Ticket((1 << TICKET_BITS) - 1)).is_some());
+    }
+
+    #[test]
+    fn the_inventory_that_a_dead_control_asked_for_is_kept_from_the_next() {
+        let core = CoreId(0);
+        let mut inventories = BTreeMap::from([(core, VecDeque::from([1, 2]))]);
+        let held = || {
+            Answer::Event(
+                core,
+                Event::Held(Held::Session {
+                    row: crate::api::SessionRow(1),
+                    set: SetId(1),
+                    address: None,
+                }),
+            )
+        };
+        let end = || Answer::Event(core, Event::InventoryEnd);
+        let told: Vec<bool> = [held(), end(), held(), end()]
+            .into_iter()
+            .map(|answer| unmark(2, &mut inventories, answer).is_some())
+            .collect();
+        assert_eq!(told, [false, false, true, true]);
+        let other = Answer::Event(core, Event::InboundUsed(crate::api::Spi(1)));
+        assert!(unmark(2, &mut inventories, other).is_some());
+    }
+}

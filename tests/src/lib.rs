@@ -4,4 +4,5 @@
 pub mod fuzz;
 pub mod keys;
 pub mod pcap;
+pub mod sim;
 pub mod simulator;

@@ -80,8 +80,9 @@ struct Up {
     orders: Sender<Order>,
     kill: Option<oneshot::Sender<()>>,
     since: Instant,
-    heard_at: Instant,
     pings: u64,
+    /// The newest ping that it answered.
+    answered: u64,
     is_ready: bool,
     is_answering: bool,
     failure: Option<(Blame, String)>,
@@ -163,14 +164,13 @@ impl Child {
         self.generation += 1;
         info!(plane = self.plane.name(), pid = process.id(), "started");
         let (kill, killed) = oneshot::channel();
-        let now = Instant::now();
         self.life = Life::Up(Box::new(Up {
             pid: process.id(),
             orders,
             kill: Some(kill),
-            since: now,
-            heard_at: now,
+            since: Instant::now(),
             pings: 0,
+            answered: 0,
             is_ready: false,
             is_answering: false,
             failure: None,
@@ -258,7 +258,7 @@ impl Child {
         if let Some(up) = self.up()
             && number <= up.pings
         {
-            up.heard_at = Instant::now();
+            up.answered = number;
             up.is_answering = up.is_ready;
         }
     }
@@ -284,6 +284,8 @@ impl Child {
     /// The status it told since it was last asked; empty if it is down.
     pub(super) fn status(&self) -> Option<&[u8]> {
         match &self.life {
+            // One that was started since the question was put is not asked.
+            Life::Up(up) if up.status.question == 0 => Some(&[]),
             Life::Up(up) => up.status.whole.as_deref(),
             Life::Down { .. } => Some(&[]),
         }
@@ -297,9 +299,13 @@ impl Child {
         }
     }
 
-    pub(super) fn is_silent_since(&self, now: Instant, bound: Duration) -> bool {
+    /// Whether it left as many questions unanswered in a row: `once_ready`, or `before` it is.
+    pub(super) const fn is_silent(&self, once_ready: u64, before: u64) -> bool {
         match &self.life {
-            Life::Up(up) => now.duration_since(up.heard_at) > bound,
+            Life::Up(up) => {
+                let bound = if up.is_ready { once_ready } else { before };
+                up.pings - up.answered > bound
+            }
             Life::Down { .. } => false,
         }
     }

@@ -60,8 +60,10 @@ impl Plane {
 
 /// How often children are asked whether they are alive.
 const PING_EVERY: Duration = Duration::from_millis(500);
-/// Silence after which a child is taken for hung and killed.
-const HUNG_AFTER: Duration = Duration::from_secs(5);
+/// Unanswered questions after which a child is taken for hung and killed: five seconds, unless we were kept from asking.
+const HUNG_AFTER: u64 = 10;
+/// The same for one that is still beginning: a queue that a dead process held is released in its own time.
+const STUCK_AFTER: u64 = 60;
 /// How long control may take to tell peers good-bye.
 const CONTROL_STOPS_WITHIN: Duration = Duration::from_secs(3);
 /// How long the data plane may take to send what it holds.
@@ -232,16 +234,15 @@ impl Supervisor {
     }
 
     fn tick(&mut self) -> Result<(), Failure> {
-        let now = Instant::now();
         for child in [&mut self.dataplane, &mut self.control] {
-            if child.is_silent_since(now, HUNG_AFTER) {
+            if child.is_silent(HUNG_AFTER, STUCK_AFTER) {
                 error!(plane = child.plane().name(), "does not answer; killing it");
                 child.kill();
             }
             child.ping();
         }
         if self.is_serving && self.dataplane.is_answering() && self.control.is_answering() {
-            self.notifier.watchdog();
+            self.notifier.alive();
         }
         self.join_if_wanted()
     }
@@ -292,7 +293,7 @@ impl Supervisor {
 
     async fn stop(mut self, news: &mut mpsc::Receiver<Event>) {
         info!("stopping");
-        self.notifier.stopping();
+        self.notifier.stopping().await;
         self.queries.close();
         self.stop_one(Plane::Control, CONTROL_STOPS_WITHIN, news)
             .await;

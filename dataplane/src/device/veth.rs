@@ -47,8 +47,7 @@ impl VethPair {
             return Err(DeviceError::MtuTooLarge(mtu));
         }
         over_netlink(async |handle| {
-            remove_leftover(&handle, kernel_end).await?;
-            remove_leftover(&handle, our_end).await?;
+            remove_leftover(&handle, kernel_end, our_end).await?;
             handle
                 .link()
                 .add(pair(kernel_end, our_end, queues, mtu))
@@ -151,22 +150,40 @@ async fn set_up(handle: &Handle, device: &Device) -> Result<(), DeviceError> {
         .map_err(DeviceError::from)
 }
 
-/// Removes a veth that no XDP program uses: its gateway was killed.
-async fn remove_leftover(handle: &Handle, name: &str) -> Result<(), DeviceError> {
-    let Some(message) = find(handle, name).await? else {
-        return Ok(());
+/// Removes a pair of these names that no XDP program uses: its gateway was killed. Anything else of these names is left alone.
+async fn remove_leftover(
+    handle: &Handle,
+    kernel_end: &str,
+    our_end: &str,
+) -> Result<(), DeviceError> {
+    let (kernel, ours) = match (
+        find(handle, kernel_end).await?,
+        find(handle, our_end).await?,
+    ) {
+        (None, None) => return Ok(()),
+        (Some(kernel), Some(ours)) if are_pair(&kernel, &ours) => (kernel, ours),
+        (Some(_), _) => return Err(DeviceError::NameTaken(kernel_end.to_owned())),
+        (None, Some(_)) => return Err(DeviceError::NameTaken(our_end.to_owned())),
     };
-    if !message.attributes.iter().any(is_veth) {
-        return Err(DeviceError::NameTaken(name.to_owned()));
-    }
-    if message.attributes.iter().any(has_program) {
-        return Err(DeviceError::InUse(name.to_owned()));
+    if kernel
+        .attributes
+        .iter()
+        .chain(&ours.attributes)
+        .any(has_program)
+    {
+        return Err(DeviceError::InUse(our_end.to_owned()));
     }
     tracing::info!(
-        device = name,
+        kernel_end,
+        our_end,
         "replacing a veth pair that a killed gateway left"
     );
-    remove(handle, message.header.index).await
+    remove(handle, kernel.header.index).await
+}
+
+fn are_pair(one: &LinkMessage, other: &LinkMessage) -> bool {
+    let peer = LinkAttribute::Link(other.header.index);
+    one.attributes.iter().any(is_veth) && one.attributes.contains(&peer)
 }
 
 fn is_veth(attribute: &LinkAttribute) -> bool {

@@ -8,7 +8,7 @@
 //!         │ inbound SPI │ outbound SPI │ next outbound  │ window top │ 0   │ window bits …     │ rounded up to 64 bytes
 //! ```
 //! The supervisor makes the memory and holds it; it maps nothing. A data plane process maps it, and no two do at once. A slot's number is
-//! [`spi::index`](crate::api::spi::index) of the inbound SPI. Workers keep exactly these fields, with plain stores; the order of stores
+//! [`spi::index`] of the inbound SPI. Workers keep exactly these fields, with plain stores; the order of stores
 //! that a sudden death needs is theirs to keep (a compiler fence between them suffices: the memory outlives the process, not the machine).
 
 use std::error::Error;
@@ -195,7 +195,7 @@ impl Continuity {
         }
     }
 
-    /// The slot `index` ([`spi::index`](crate::api::spi::index) of an inbound SPI), if its shard is here.
+    /// The slot `index` ([`spi::index`] of an inbound SPI), if its shard is here.
     #[inline]
     pub fn slot(&mut self, index: u32) -> Option<Slot<'_>> {
         let (shard, row) = ((index / spi::ROWS) as usize, (index % spi::ROWS) as usize);

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use culvert_dataplane::device::{DeviceError, VethPair, look_up};
+use culvert_dataplane::xdp::{Side, Steering};
 
 use crate::harness::{Namespace, can_run};
 
@@ -70,15 +71,37 @@ fn a_pair_that_a_killed_gateway_left_is_replaced() {
 }
 
 #[test]
-fn a_name_that_is_not_ours_is_left_alone() {
-    if !can_run("a_name_that_is_not_ours_is_left_alone") {
+fn what_is_not_a_leftover_of_ours_is_left_alone() {
+    if !can_run("what_is_not_a_leftover_of_ours_is_left_alone") {
         return;
     }
     let gateway = Namespace::new();
+    let create = || gateway.enter(|| VethPair::create("core0", "core1", 1, 1_500));
     gateway.ip("link add core0 type bridge");
-    let refused = gateway.enter(|| VethPair::create("core0", "core1", 1, 1_500));
-    assert!(matches!(refused, Err(DeviceError::NameTaken(name)) if name == "core0"));
+    assert!(matches!(create(), Err(DeviceError::NameTaken(name)) if name == "core0"));
+    gateway.ip("link del core0");
+    gateway.ip("link add core1 type veth peer name elsewhere");
+    assert!(matches!(create(), Err(DeviceError::NameTaken(name)) if name == "core1"));
+    gateway.ip("link del core1");
+    gateway.ip("link add core0 type veth peer name elsewhere");
+    assert!(matches!(create(), Err(DeviceError::NameTaken(name)) if name == "core0"));
     assert!(gateway.ip("link show core0").contains("core0"));
+}
+
+#[test]
+fn the_pair_of_a_running_gateway_is_left_alone() {
+    if !can_run("the_pair_of_a_running_gateway_is_left_alone") {
+        return;
+    }
+    let gateway = Namespace::new();
+    gateway.enter(|| {
+        let running = VethPair::create("core0", "core1", 1, 1_500).unwrap();
+        let mut steering = Steering::load().unwrap();
+        steering.attach(Side::Core, "core1").unwrap();
+        let refused = VethPair::create("core0", "core1", 1, 1_500);
+        assert!(matches!(refused, Err(DeviceError::InUse(name)) if name == "core1"));
+        assert_eq!(look_up("core1").unwrap().device, *running.ours());
+    });
 }
 
 #[test]

@@ -16,7 +16,8 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use crate::harness::{Pair, can_run};
 use crate::steer::{
-    FRAMES, GATEWAY, PATIENCE, open, pattern, ping, register, steer, turn_around, while_echoing,
+    FRAMES, GATEWAY, PATIENCE, open, pattern, ping, ping_within, register, steer, turn_around,
+    while_echoing,
 };
 
 /// Nothing went wrong that the kernel or `ring` counts.
@@ -150,6 +151,55 @@ fn of_a_flood_every_packet_is_accounted_for() {
         (received, fill_ring_empty, port.statistics().lost()),
         (ring, 100, 100)
     );
+    assert_eq!(pool.free() + port.held(), pool.total());
+}
+
+#[test]
+fn an_echo_under_a_flood_loses_no_frame() {
+    if !can_run("an_echo_under_a_flood_loses_no_frame") {
+        return;
+    }
+    let pair = Pair::new(1, 1_500);
+    let (steering, _) = pair.gateway.enter(steer);
+    let mut workers = [pair.gateway.enter(|| open(&steering, 0))];
+    let verdicts = Verdicts::new(steering.verdicts().unwrap()).unwrap();
+    let steered = || verdicts.read(Side::Outer, Verdict::Ike).unwrap();
+    while_echoing(&pair, &mut workers, || {
+        let socket = UdpSocket::bind("10.77.0.1:0").unwrap();
+        for _ in 0..20_000 {
+            socket.send_to(&[0; 1_000], (GATEWAY, 500)).unwrap();
+        }
+        // The first ones may meet full rings and be lost.
+        let answers = |_| ping_within(PATIENCE / 30, [64]) == 1;
+        assert!((0..30).any(answers), "the echo answers after it all");
+    });
+    let [
+        Bound {
+            ports: [port],
+            pool,
+            ..
+        },
+    ] = &mut workers;
+    let statistics = port.statistics();
+    assert_eq!(
+        statistics.received + statistics.lost(),
+        steered(),
+        "{statistics:?}"
+    );
+    assert!(
+        statistics.sent > 1_000 && statistics.tx_invalid == 0,
+        "{statistics:?}"
+    );
+    let since = Instant::now();
+    while port.in_flight() > 0 {
+        port.transmit(pool, &mut Frames::new());
+        port.wake();
+        assert!(
+            since.elapsed() < PATIENCE,
+            "{} frames never come back",
+            port.in_flight()
+        );
+    }
     assert_eq!(pool.free() + port.held(), pool.total());
 }
 

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use culvert_dataplane::api::CoreId;
-use culvert_dataplane::frame::Frames;
+use culvert_dataplane::frame::{BATCH, Frames};
 use culvert_dataplane::port::Port;
 use culvert_dataplane::port::xdp::{Bound, XdpPort, bind};
 use culvert_dataplane::ring::Endpoint;
@@ -82,6 +82,7 @@ fn echo(bound: &mut Bound<1>, stop: &AtomicBool) {
         port.wake();
         assert_eq!(pool.free() + port.held() + frames.len(), pool.total());
     }
+    frames.take_front(BATCH).for_each(|frame| pool.give(frame));
 }
 
 /// Runs `client` in the client's namespace while each of the gateway's workers echoes.
@@ -96,11 +97,21 @@ pub(crate) fn while_echoing<T: Send>(
             .iter_mut()
             .map(|bound| scope.spawn(|| echo(bound, &stop)))
             .collect();
+        let stopping = Stopping(&stop);
         let result = pair.client.enter(client);
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         echoes.into_iter().for_each(|echo| echo.join().unwrap());
         result
     })
+}
+
+/// Stops the echoes on drop, so that a client that panics ends the test.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Bytes that tell where they stand.
@@ -110,8 +121,13 @@ pub(crate) fn pattern(len: usize) -> Vec<u8> {
 
 /// Sends a datagram of each length to UDP 500 and says of how many the same bytes came back before the first that did not.
 pub(crate) fn ping(lens: impl IntoIterator<Item = usize>) -> usize {
+    ping_within(PATIENCE, lens)
+}
+
+/// As [`ping`], but waits only so long for each.
+pub(crate) fn ping_within(patience: Duration, lens: impl IntoIterator<Item = usize>) -> usize {
     let socket = UdpSocket::bind("10.77.0.1:0").unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(patience)).unwrap();
     let mut buffer = [0; 9_000];
     let came_back = |len: &usize| {
         let payload = pattern(*len);

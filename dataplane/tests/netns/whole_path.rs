@@ -6,20 +6,23 @@
 //! UDP 4500, ESP        AF_XDP                         AF_XDP    the kernel, with a route to 10.99.1.10
 //! ```
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::thread;
+use std::time::Duration;
 
 use culvert_crypto::{Engine, OpenContext, OpenOp, SealContext, SealOp, Suite};
 use culvert_dataplane::api::{
     Activation, Answer, Command, CoreDevice, CoreId, DataplaneConfig, Device, Encapsulation,
     InboundSpec, KeyMaterial, Limits, OutboundSpec, Phase, PppFraming, Sequencing, SessionId,
-    SessionRow, SessionSpec, SetId, SetSpec, Spi, Start, Ticket, TunnelId,
+    SessionRow, SessionSpec, SetId, SetSpec, Spi, Start, Ticket, TunnelId, spi,
 };
+use culvert_dataplane::handoff;
 use culvert_dataplane::link::{self, Link, Report, Snapshot};
 use culvert_dataplane::mem::continuity::{self, Continuity};
 use culvert_dataplane::port::xdp::{Bound, bind};
 use culvert_dataplane::ring::Endpoint;
-use culvert_dataplane::worker::Worker;
+use culvert_dataplane::worker::{self, Worker};
 use culvert_dataplane::xdp::{Side, Steering};
 use culvert_wire::esp::{self, Trailer};
 use culvert_wire::eth::MacAddress;
@@ -32,11 +35,26 @@ use crate::harness::{Namespace, Pair, can_run};
 use crate::steer::{GATEWAY, PATIENCE, load, register};
 
 const SUITE: Suite = Suite::AesCbc256HmacSha256;
-const INBOUND: Spi = Spi(0x7ABC);
-const OUTBOUND: Spi = Spi(0x9DEF);
-const INNER: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 10);
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 10);
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 1);
+
+/// Cores that a scene may have.
+const MAX_CORES: u8 = 2;
+
+/// Our SPI of the client on `core`.
+fn inbound(core: u8) -> Spi {
+    spi::compose(core.into(), 7, 0xABC)
+}
+
+/// The SPI of that client.
+fn outbound(core: u8) -> Spi {
+    Spi(0x9DE0 + u32::from(core))
+}
+
+/// Its own address.
+const fn inner_address(core: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 99, 1, 10 + core)
+}
 
 fn key(seed: u8) -> Vec<u8> {
     (0..64)
@@ -56,18 +74,24 @@ fn mac(namespace: &Namespace, device: &str) -> [u8; 6] {
 }
 
 /// The kernel's side of the core veth: an address, and a way to the client through our end.
-fn make_core(gateway: &Namespace) {
-    gateway.ip("link add core0 type veth peer name kernel0");
+fn make_core(gateway: &Namespace, queues: usize) {
+    let queues = format!("numrxqueues {queues} numtxqueues {queues}");
+    gateway.ip(&format!(
+        "link add core0 {queues} type veth peer name kernel0 {queues}"
+    ));
     gateway.exec("ethtool -K kernel0 tx off tso off gso off");
     for device in ["core0", "kernel0"] {
         gateway.ip(&format!("link set {device} up mtu 1500"));
     }
     gateway.ip("addr add 10.99.0.10/16 dev kernel0");
     let text = gateway.exec("cat /sys/class/net/core0/address");
-    gateway.ip(&format!(
-        "neigh add {INNER} lladdr {} dev kernel0",
-        text.trim()
-    ));
+    for core in 0..MAX_CORES {
+        let address = inner_address(core);
+        gateway.ip(&format!(
+            "neigh add {address} lladdr {} dev kernel0",
+            text.trim()
+        ));
+    }
 }
 
 fn config(gateway: &Namespace) -> DataplaneConfig {
@@ -90,7 +114,7 @@ fn config(gateway: &Namespace) -> DataplaneConfig {
         limits: Limits {
             sets: 4,
             sessions: 4,
-            shards: 1,
+            shards: 2,
             frames: 2_048,
         },
     }
@@ -105,12 +129,15 @@ fn steering() -> Steering {
     steering
 }
 
-fn endpoint(device: &str) -> Endpoint<'_> {
-    Endpoint { device, queue: 0 }
+fn endpoint(device: &str, core: u8) -> Endpoint<'_> {
+    Endpoint {
+        device,
+        queue: core.into(),
+    }
 }
 
 /// What control installs for a client behind `remote`.
-fn commands(remote: SocketAddr) -> [Command; 4] {
+fn commands(core: u8, remote: SocketAddr) -> [Command; 4] {
     let set = SetId(0);
     let keys = |seed| KeyMaterial::new(key(seed).into());
     [
@@ -121,7 +148,7 @@ fn commands(remote: SocketAddr) -> [Command; 4] {
             encapsulation: Encapsulation::EspInUdp,
         }),
         Command::AddInbound(InboundSpec {
-            spi: INBOUND,
+            spi: inbound(core),
             set,
             suite: SUITE,
             keys: keys(1),
@@ -129,9 +156,9 @@ fn commands(remote: SocketAddr) -> [Command; 4] {
             start: Start::Fresh,
         }),
         Command::AddOutbound(OutboundSpec {
-            spi: OUTBOUND,
+            spi: outbound(core),
             set,
-            twin: INBOUND,
+            twin: inbound(core),
             suite: SUITE,
             keys: keys(2),
             activation: Activation::WhenPeerHasIt,
@@ -149,7 +176,7 @@ fn commands(remote: SocketAddr) -> [Command; 4] {
             sequencing: Sequencing::Off,
             framing: PppFraming::default(),
             phase: Phase::Open {
-                address: INNER,
+                address: inner_address(core),
                 mru: 1_400,
             },
         }),
@@ -194,8 +221,9 @@ fn counted(link: &mut Link) -> Box<Snapshot> {
     }
 }
 
-/// A client of its own: UDP socket, keys, and the number of the next packet.
+/// A client whose rows are on one core: UDP socket, keys, and the number of the next packet.
 struct Client {
+    core: u8,
     socket: UdpSocket,
     sequence: u32,
     seal: SealContext,
@@ -203,12 +231,13 @@ struct Client {
 }
 
 impl Client {
-    fn new(socket: UdpSocket) -> Self {
+    fn new(core: u8, socket: UdpSocket) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.connect((GATEWAY, 4_500)).unwrap();
         let seal = SealContext::new(SUITE, &key(1)).unwrap();
         let open = OpenContext::new(SUITE, &key(2)).unwrap();
         Self {
+            core,
             socket,
             sequence: 0,
             seal,
@@ -231,7 +260,7 @@ impl Client {
         let trailer = Trailer::aligning(payload_len, SUITE.alignment(), Protocol::UDP);
         plaintext.resize(trailer.plaintext_len(), 0);
         trailer.emit(&mut plaintext[payload_len..]).unwrap();
-        let header = esp::header(INBOUND, self.sequence);
+        let header = esp::header(inbound(self.core), self.sequence);
         let mut body = vec![0; SUITE.sealed_len(plaintext.len())];
         let iv = self.seal.iv(self.sequence.into());
         let op = SealOp::new(&self.seal, &header, iv, &plaintext, &mut body).unwrap();
@@ -244,7 +273,7 @@ impl Client {
         let mut datagram = [0; 4_000];
         let len = self.socket.recv(&mut datagram).unwrap();
         let (header, body) = datagram[..len].split_at(esp::HEADER_LEN);
-        assert_eq!(header[..4], OUTBOUND.0.to_be_bytes());
+        assert_eq!(header[..4], outbound(self.core).0.to_be_bytes());
         let mut plaintext = vec![0; SUITE.opened_len(body.len()).unwrap()];
         let op = OpenOp::new(&self.open, header, body, &mut plaintext).unwrap();
         assert_eq!(
@@ -257,6 +286,15 @@ impl Client {
         let inner = &plaintext[8 + 8 + 4..trailer.payload_len];
         assert_eq!(plaintext[8..20][..2], [0x40, 2]);
         inner.to_vec()
+    }
+
+    /// Takes what is still in the socket until it is quiet for a moment.
+    fn drain(&self) {
+        self.socket
+            .set_read_timeout(Some(Duration::from_millis(300)))
+            .unwrap();
+        while self.socket.recv(&mut [0; 4_000]).is_ok() {}
+        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
     }
 
     /// Sends an echo request with `len` bytes of data, and checks the reply.
@@ -278,7 +316,7 @@ impl Client {
             fragment: ipv4::Fragment::default(),
             ttl: 64,
             protocol: Protocol::ICMP,
-            source: INNER,
+            source: inner_address(self.core),
             destination: to,
         };
         self.send(&[&header.to_bytes()[..], &message].concat());
@@ -299,7 +337,7 @@ impl Client {
             assert!(packet.checksum_ok());
             assert_eq!(
                 (packet.destination(), packet.fragment_offset()),
-                (INNER, payload.len())
+                (inner_address(self.core), payload.len())
             );
             payload.extend(packet.payload());
             if !packet.more_fragments() {
@@ -309,49 +347,112 @@ impl Client {
     }
 }
 
+/// Running workers, one for each queue, with a client on each; all clients are behind one address and port.
+struct Scene {
+    pair: Pair,
+    clients: Vec<Client>,
+    links: Vec<Link>,
+    threads: Vec<thread::JoinHandle<io::Result<()>>>,
+    _steering: Steering,
+}
+
+impl Scene {
+    fn new(cores: u8) -> Self {
+        let pair = Pair::new(cores.into(), 1_500);
+        make_core(&pair.gateway, cores.into());
+        let config = config(&pair.gateway);
+        let next_hop = MacAddress(mac(&pair.client, "client0"));
+        let steering = pair.gateway.enter(steering);
+        let mut all = Continuity::open(&continuity::create(2, 1_024).unwrap()).unwrap();
+        let mesh = handoff::mesh(cores.into(), 2, config.limits.sessions).unwrap();
+        let socket = pair
+            .client
+            .enter(|| UdpSocket::bind("10.77.0.1:4500").unwrap());
+        let (mut clients, mut links, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+        for (core, exchange) in (0..cores).zip(mesh) {
+            let ends = [endpoint("gateway0", core), endpoint("core0", core)];
+            let bound = pair
+                .gateway
+                .enter(|| bind(CoreId(core), config.limits.frames, ends).unwrap());
+            let Bound {
+                ports: [outer, inner],
+                pool,
+                ..
+            } = bound;
+            register(&steering, Side::Outer, core.into(), &outer);
+            register(&steering, Side::Core, core.into(), &inner);
+            let shards = || worker::shards(2, CoreId(core), cores.into());
+            let continuity = all.split_off(shards());
+            let (near, link) = link::pair(CoreId(core)).unwrap();
+            let worker = Worker::new(&config, (outer, inner), pool, shards(), continuity, near);
+            let worker = worker.joined_by(exchange);
+            threads.push(thread::spawn(move || worker.run()));
+            links.push(link);
+            clients.push(Client::new(core, socket.try_clone().unwrap()));
+        }
+        for (core, link) in (0..cores).zip(&mut links) {
+            for command in commands(core, socket.local_addr().unwrap()) {
+                carry_out(link, command, next_hop);
+            }
+        }
+        Self {
+            pair,
+            clients,
+            links,
+            threads,
+            _steering: steering,
+        }
+    }
+
+    fn end(self) {
+        self.links.iter().for_each(Link::stop);
+        self.threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap().unwrap());
+    }
+}
+
+/// All packets of one address and port arrive on one queue, so one of the two clients' cores gets its packets from the other.
+#[test]
+fn a_client_whose_packets_arrive_on_another_queue_is_served() {
+    if !can_run("a_client_whose_packets_arrive_on_another_queue_is_served") {
+        return;
+    }
+    let mut scene = Scene::new(2);
+    for len in [0, 56, 1_000, 1_372, 1_400] {
+        for client in &mut scene.clients {
+            client.ping(HOST, len);
+            client.ping(OWN, len.min(1_000));
+        }
+    }
+    let ledgers: Vec<_> = scene
+        .links
+        .iter_mut()
+        .map(|link| counted(link).counters)
+        .collect();
+    assert!(
+        ledgers
+            .iter()
+            .all(culvert_dataplane::verdict::Counters::is_balanced)
+    );
+    let given: u64 = ledgers.iter().map(|counters| counters.outer.given).sum();
+    let taken: u64 = ledgers.iter().map(|counters| counters.outer.taken).sum();
+    assert_eq!((given, taken), (10, 10), "{ledgers:#?}");
+    scene.end();
+}
+
 #[test]
 fn sealed_pings_reach_the_kernel_and_its_answers_come_back_sealed() {
     if !can_run("sealed_pings_reach_the_kernel_and_its_answers_come_back_sealed") {
         return;
     }
-    let pair = Pair::new(1, 1_500);
-    make_core(&pair.gateway);
-    let config = config(&pair.gateway);
-    let next_hop = MacAddress(mac(&pair.client, "client0"));
-    let (steering, bound) = pair.gateway.enter(|| {
-        let steering = steering();
-        let bound = bind(
-            CoreId(0),
-            config.limits.frames,
-            [endpoint("gateway0"), endpoint("core0")],
-        )
-        .unwrap();
-        (steering, bound)
-    });
-    let Bound {
-        ports: [outer, core],
-        pool,
-        ..
-    } = bound;
-    register(&steering, Side::Outer, 0, &outer);
-    register(&steering, Side::Core, 0, &core);
-    let continuity = Continuity::open(&continuity::create(1, 1_024).unwrap()).unwrap();
-    let (near, mut link) = link::pair(CoreId(0)).unwrap();
-    let worker = Worker::new(&config, (outer, core), pool, 0..1, continuity, near);
-    let thread = thread::spawn(move || worker.run());
-    let socket = pair
-        .client
-        .enter(|| UdpSocket::bind("10.77.0.1:4500").unwrap());
-    for command in commands(socket.local_addr().unwrap()) {
-        carry_out(&mut link, command, next_hop);
-    }
-    let mut client = Client::new(socket);
-    client.ping(OWN, 56);
+    let mut scene = Scene::new(1);
+    scene.clients[0].ping(OWN, 56);
     // The last ones are longer than the client's MRU: the kernel's answer is cut inside the tunnel.
     for len in [0, 56, 500, 1_000, 1_300, 1_372, 1_373, 1_400] {
-        client.ping(HOST, len);
+        scene.clients[0].ping(HOST, len);
     }
-    let snapshot = counted(&mut link);
+    let snapshot = counted(&mut scene.links[0]);
     assert!(snapshot.counters.is_balanced());
     let (up, down) = (&snapshot.counters.outer, &snapshot.counters.core);
     // The longest request came in two outer fragments.
@@ -365,6 +466,60 @@ fn sealed_pings_reach_the_kernel_and_its_answers_come_back_sealed() {
         (8, 2, 10),
         "{snapshot:#?}"
     );
-    link.stop();
-    thread.join().unwrap().unwrap();
+    scene.end();
+}
+
+/// A flood both ways fills every ring; afterwards everything is accounted for, and pings pass as before.
+#[test]
+fn a_flood_both_ways_stalls_nothing() {
+    if !can_run("a_flood_both_ways_stalls_nothing") {
+        return;
+    }
+    const PACKETS: u64 = 20_000;
+    let mut scene = Scene::new(1);
+    scene.clients[0].ping(HOST, 56);
+    let network = scene
+        .pair
+        .gateway
+        .enter(|| UdpSocket::bind((HOST, 0)).unwrap());
+    let inner = {
+        let header = ipv4::Header {
+            traffic_class: 0,
+            total_len: 520,
+            identification: 0,
+            dont_fragment: false,
+            fragment: ipv4::Fragment::default(),
+            ttl: 64,
+            protocol: Protocol::UDP,
+            source: inner_address(0),
+            destination: HOST,
+        };
+        let port = network.local_addr().unwrap().port();
+        let udp = udp::Header {
+            source_port: udp::Port(9),
+            destination_port: udp::Port(port),
+            total_len: 500,
+            checksum: 0,
+        };
+        [&header.to_bytes()[..], &udp.to_bytes(), &[0x5A; 492]].concat()
+    };
+    thread::scope(|scope| {
+        // The kernel's own sends may be refused while its queue is full: those never existed.
+        scope.spawn(|| {
+            (0..PACKETS)
+                .filter(|_| network.send_to(&[0xA5; 900], (inner_address(0), 9)).is_ok())
+                .count()
+        });
+        for _ in 0..PACKETS {
+            scene.clients[0].send(&inner);
+        }
+    });
+    let snapshot = counted(&mut scene.links[0]);
+    assert!(snapshot.counters.is_balanced());
+    assert!(snapshot.counters.outer.sent > 0 && snapshot.counters.core.sent > 0);
+    scene.clients[0].drain();
+    for _ in 0..20 {
+        scene.clients[0].ping(HOST, 1_000);
+    }
+    scene.end();
 }

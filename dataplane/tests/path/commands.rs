@@ -628,3 +628,45 @@ fn no_sequence_number_is_used_twice() {
     }
     assert_eq!(numbers, (1..=50 * (2 * 64 + 1)).collect::<Vec<_>>());
 }
+
+/// THREATS D7, E1: whoever guesses the SPI but not the key moves neither endpoint nor window.
+#[test]
+fn spoofed_packets_with_the_right_spi_move_nothing() {
+    let client = natted();
+    let mut gateway = Gateway::new();
+    client.install(&mut gateway);
+    gateway.up(&[good(&client, 1)]);
+    gateway.events();
+    let mut state = 0x9E37_79B9_u32;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state
+    };
+    let mut spoofed = 0;
+    for _ in 0..200 {
+        let burst: Vec<_> = (0..64)
+            .map(|_| {
+                let body: Vec<u8> = (0..60).map(|_| random() as u8).collect();
+                let packet = [&esp::header(client.inbound, random() | 2)[..], &body].concat();
+                let from = Ipv4Addr::from_bits(0xCB00_7100 | (random() & 0xFF));
+                wrapped(
+                    &client,
+                    SocketAddrV4::new(from, random() as u16 | 1),
+                    &packet,
+                )
+            })
+            .collect();
+        spoofed += burst.len() as u64;
+        assert_eq!(gateway.up(&burst).len(), 0);
+    }
+    assert_eq!(
+        (gateway.dropped(Reason::Forged), gateway.events()),
+        (spoofed, vec![])
+    );
+    let sent = gateway.down(&[from_core(&ip(HOST, INNER, Protocol(253), &[0; 9]))]);
+    assert_eq!(packet_of(&sent[0]).destination(), CLIENT);
+    assert_eq!(gateway.up(&[good(&client, 2)]).len(), 1);
+    gateway.assert_accounted();
+}

@@ -7,6 +7,7 @@
 )]
 
 mod captures;
+mod churn;
 mod commands;
 mod gateway;
 mod handoff;

@@ -203,6 +203,11 @@ impl Link {
     ) -> Option<Event> {
         match self.login.handle(protocol, packet, &self.credentials, rng) {
             Verdict::Ignored => None,
+            Verdict::Reply(reply) if self.phase == Phase::Authentication => {
+                // RFC 1994 §4.1: the gateway answers a Response that comes again as it did before, so that a lost Success is no end.
+                self.ask(now, protocol, |_, writer| writer.put(&reply));
+                None
+            }
             Verdict::Reply(reply) => {
                 self.put(protocol, Ok(reply));
                 // RFC 1994 §4.2: the answer may be lost, and a repeated response is allowed.

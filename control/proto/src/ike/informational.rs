@@ -27,12 +27,21 @@ use crate::time::Time;
 /// How long packets on a deleted SA are still let in.
 const LEAVING_FOR: Duration = Duration::from_secs(10);
 
-/// A pair that is deleted.
+/// A pair that is deleted, and what becomes of its set.
 struct Found {
     set: SetId,
     inbound: Spi,
-    /// The newest other pair of its set that the peer has not deleted.
-    newest_other: Option<Spi>,
+    rest: Rest,
+}
+
+/// What is left of a set without a pair.
+enum Rest {
+    /// Nothing that the peer has not deleted.
+    Nothing,
+    /// Another pair that the peer is known to have.
+    Confirmed,
+    /// Only pairs that the peer must have, since it has nothing else: this is the newest.
+    Unconfirmed(Spi),
 }
 
 impl Responder {
@@ -63,10 +72,16 @@ impl Responder {
         cookie: Cookie,
         chain: &Chain<'_>,
     ) -> Result<(), Error> {
+        let mut asked = false;
         for payload in chain.iter() {
             match payload.kind {
                 PayloadType::NOTIFICATION => {
-                    self.notified(rng, cookie, &Notification::parse(payload.body)?);
+                    let notification = Notification::parse(payload.body)?;
+                    // One answer to a message, however often it asks.
+                    let again = std::mem::replace(&mut asked, true);
+                    if !(again && notification.kind == NotifyType::R_U_THERE) {
+                        self.notified(rng, cookie, &notification);
+                    }
                 }
                 PayloadType::DELETE => {
                     self.deleted(now, cookie, &Deletion::parse(payload.body)?)?;
@@ -133,11 +148,14 @@ impl Responder {
         let Some(found) = self.find_outbound(cookie, outbound)? else {
             return Ok(());
         };
-        let Some(newest) = found.newest_other else {
-            self.drop_set(found.set);
-            return Ok(());
-        };
-        self.confirm(newest);
+        match found.rest {
+            Rest::Nothing => {
+                self.drop_set(found.set);
+                return Ok(());
+            }
+            Rest::Unconfirmed(newest) => self.confirm(newest),
+            Rest::Confirmed => {}
+        }
         self.change(Change::RemoveOutbound {
             set: found.set,
             outbound,
@@ -161,20 +179,26 @@ impl Responder {
             .of_ike_sa(cookie)
             .chain(of_peer)
             .filter_map(|set| {
-                let present = || {
-                    set.pairs
-                        .iter()
-                        .rev()
-                        .filter(|p| p.state != PairState::Leaving)
+                let present = set
+                    .pairs
+                    .iter()
+                    .filter(|pair| pair.state != PairState::Leaving);
+                let inbound = present
+                    .clone()
+                    .find(|pair| pair.outbound == outbound)?
+                    .inbound;
+                let mut others = present.filter(|pair| pair.inbound != inbound);
+                let rest = match others.clone().next_back() {
+                    None => Rest::Nothing,
+                    Some(_) if others.any(|pair| pair.state == PairState::Confirmed) => {
+                        Rest::Confirmed
+                    }
+                    Some(newest) => Rest::Unconfirmed(newest.inbound),
                 };
-                let inbound = present().find(|pair| pair.outbound == outbound)?.inbound;
-                let newest_other = present()
-                    .map(|pair| pair.inbound)
-                    .find(|other| *other != inbound);
                 Some(Found {
                     set: set.id,
                     inbound,
-                    newest_other,
+                    rest,
                 })
             });
         Ok(found.next())

@@ -7,6 +7,7 @@ use culvert_wire::ike::IdType;
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
+use crate::crypto::dh::Group;
 use crate::job::Job;
 use crate::rows::{Change, CoreId, Encapsulation, InnerPorts, Path, SetId};
 
@@ -152,6 +153,17 @@ pub enum Legacy {
     Modp1536,
     /// Triple DES.
     TripleDes,
+}
+
+impl Legacy {
+    /// What is legacy about a group.
+    pub const fn of_group(group: Group) -> Option<Self> {
+        match group {
+            Group::Modp1024 => Some(Self::Modp1024),
+            Group::Modp1536 => Some(Self::Modp1536),
+            Group::Modp2048 | Group::Ecp256 | Group::Ecp384 => None,
+        }
+    }
 }
 
 #[cfg(test)]

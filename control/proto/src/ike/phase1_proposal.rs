@@ -60,16 +60,11 @@ pub(super) fn offers(sa: &Sa<'_>) -> Vec<Phase1Offer> {
 impl IkeSuite {
     /// Its legacy parts.
     pub fn legacy(&self) -> impl Iterator<Item = Legacy> + use<> {
-        let group = match self.group {
-            Group::Modp1024 => Some(Legacy::Modp1024),
-            Group::Modp1536 => Some(Legacy::Modp1536),
-            Group::Modp2048 | Group::Ecp256 | Group::Ecp384 => None,
-        };
         let cipher = match self.cipher {
             Cipher::TripleDes => Some(Legacy::TripleDes),
             Cipher::Aes128 | Cipher::Aes192 | Cipher::Aes256 => None,
         };
-        group.into_iter().chain(cipher)
+        Legacy::of_group(self.group).into_iter().chain(cipher)
     }
 }
 

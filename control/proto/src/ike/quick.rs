@@ -18,10 +18,10 @@ use super::ike_sa::{Established, State};
 use super::jobs::Waiting;
 use super::message::{decrypted_chain, split_hash};
 use super::offer::{Offer, Proposed};
-use super::output::{Event, Output};
+use super::output::{Event, Legacy, Output};
 use super::phase1::OUR_NONCE_LEN;
 use super::phase2_proposal::{self, Terms};
-use super::responder::{Arrival, Digest, GRACE, Responder};
+use super::responder::{Arrival, Digest, Responder};
 use super::sets::{MAX_SAS, PairState, SaPair, Wanted};
 use super::timer::Timer;
 use crate::crypto::cipher::Iv;
@@ -37,6 +37,8 @@ const MAX_MESSAGE_IDS: usize = 16_384;
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// Repetitions of message 2: the last wait ends 30 s after the first message 2.
 const REPETITIONS: u8 = 3;
+/// How long a pair is kept that the peer does not seem to have; longer than message 2 is repeated.
+const UNCONFIRMED_FOR: Duration = Duration::from_secs(32);
 
 /// A quick mode under way.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,7 +55,6 @@ pub(super) struct ExpectAgreement {
     request: Digest,
     offer: Offer,
     job: JobId,
-    core: CoreId,
 }
 
 /// Awaits message 3.
@@ -149,6 +150,10 @@ impl Responder {
         let chain = decrypted_chain(&arrival.header, &bytes)?;
         let (_, rest) = split_hash(&chain)?;
         let message = Proposed::parse(&rest)?;
+        // Established peers have the jobs of strangers twice over; beyond that, the peer's repetition is a new attempt.
+        if message.public.is_some() && self.jobs.len() >= 2 * self.config.limits.jobs {
+            return Err(Exhausted::Jobs.into());
+        }
         self.authenticated(cookie, arrival)?;
         let offer = match self.negotiate(cookie, arrival.path, &message, iv) {
             Ok(offer) => offer,
@@ -162,9 +167,9 @@ impl Responder {
                 self.answer_quick_mode(now, rng, (cookie, id), arrival.digest, &offer, None);
             return result.inspect_err(|error| self.notify(rng, cookie, *error));
         };
-        // Established peers have the jobs of strangers twice over.
-        if self.jobs.len() >= 2 * self.config.limits.jobs {
-            return Err(Exhausted::Jobs.into());
+        if let Some(legacy) = Legacy::of_group(group) {
+            *self.counters.legacy.entry(legacy).or_default() += 1;
+            self.note(arrival.path, Event::LegacyUsed(legacy));
         }
         let peer_public = message.public.unwrap_or_default().to_vec();
         let job = self.jobs.push(
@@ -175,7 +180,6 @@ impl Responder {
             request: arrival.digest,
             offer,
             job,
-            core: arrival.core,
         };
         self.set_exchange((cookie, id), QuickMode::ExpectAgreement(waiting));
         Ok(())
@@ -260,11 +264,11 @@ impl Responder {
             suite: offer.suite,
             life: offer.life,
             ike_sa: cookie,
+            since: now,
             state: PairState::Unconfirmed,
         };
         self.sets.add(set, pair);
-        self.timers
-            .set(Timer::Sa(inbound), now + offer.life.time + GRACE);
+        self.timers.set(Timer::Sa(inbound), now + UNCONFIRMED_FOR);
         self.timers
             .set(Timer::QuickMode(cookie, id), now + FIRST_WAIT);
         let waiting = ExpectConfirmation {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use culvert_wire::id::Spi;
 use culvert_wire::ike::Cookie;
@@ -15,14 +16,19 @@ use super::config::{CoreRows, CredentialId};
 use super::error::Exhausted;
 use super::output::Identity;
 use super::phase2_proposal::Life;
+use super::responder::GRACE;
 use crate::rows::{CoreId, Encapsulation, EspSuite, InnerPorts, Path, SetId};
 use crate::spi::{Rows, Spis};
+use crate::time::Time;
 
 /// Inbound SAs of one set alive at once.
 pub(super) const MAX_SAS: usize = 4;
 
 /// Sets of one peer at one address and port: each has ports of its own.
 const MAX_SETS_OF_PEER: usize = 8;
+
+/// Longest life of an SA, whatever was proposed: nothing that a peer leaves behind stays for good.
+const MAX_LIFE: Duration = Duration::from_secs(7 * 86_400);
 
 /// Who a set or IKE SA belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,7 +46,16 @@ pub(super) struct SaPair {
     pub(super) life: Life,
     /// Our cookie of the IKE SA that made it.
     pub(super) ike_sa: Cookie,
+    /// When message 2 went out.
+    pub(super) since: Time,
     pub(super) state: PairState,
+}
+
+impl SaPair {
+    /// When it ends, once the peer is known to have it.
+    pub(super) fn end(&self) -> Time {
+        self.since + self.life.time.min(MAX_LIFE) + GRACE
+    }
 }
 
 /// Where a pair stands.

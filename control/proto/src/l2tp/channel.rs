@@ -80,20 +80,15 @@ pub(super) enum Expiry {
 }
 
 impl Channel {
-    /// Starts with a peer whose first message had sequence number `first_ns`.
-    pub(super) fn new(
-        peer_tunnel: TunnelId,
-        first_ns: u16,
-        receive_window: u16,
-        peer_window: u16,
-    ) -> Self {
+    /// Starts with a peer whose first message had sequence number `first_ns`. What comes early is kept only after [`Self::widen`].
+    pub(super) fn new(peer_tunnel: TunnelId, first_ns: u16, peer_window: u16) -> Self {
         let peer_window = peer_window.max(1);
         Self {
             peer_tunnel,
             next_ns: 0,
             nr: first_ns.wrapping_add(1),
             owes_ack: true,
-            receive_window: receive_window.clamp(1, 1_024),
+            receive_window: 1,
             early: BTreeMap::new(),
             in_flight: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -105,6 +100,11 @@ impl Channel {
             },
             transmissions: 0,
         }
+    }
+
+    /// Keeps up to `receive_window` messages from now on: the peer is worth the memory.
+    pub(super) fn widen(&mut self, receive_window: u16) {
+        self.receive_window = receive_window.clamp(1, 1_024);
     }
 
     /// Takes note of a message's sequence number; `bytes` are kept if it came early.
@@ -280,7 +280,8 @@ mod tests {
     use super::*;
 
     fn channel(first_ns: u16, peer_window: u16) -> Channel {
-        let mut channel = Channel::new(TunnelId(5), first_ns, 4, peer_window);
+        let mut channel = Channel::new(TunnelId(5), first_ns, peer_window);
+        channel.widen(4);
         channel.poll_ack().unwrap();
         channel
     }

@@ -150,22 +150,6 @@ impl Lns {
         }
     }
 
-    /// Gives the tunnels of a peer in the clear to the set that was made for it. The set must have none.
-    pub fn move_peer(&mut self, from: Peer, to: SetId) {
-        let to = Peer::Set(to);
-        for key in self.tunnels_of(from) {
-            if let Some(tunnel) = self.tunnels.get_mut(&key) {
-                self.by_id.remove(&(from, tunnel.local));
-                tunnel.peer = to;
-                self.by_id.insert((to, tunnel.local), key);
-            }
-        }
-        if let Some(retired) = self.retired.remove(&from) {
-            self.timers.cancel(Timer::Forget(from));
-            self.retired.insert(to, retired);
-        }
-    }
-
     /// When [`Self::handle_timeout`] is to be called next.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.timers.next()

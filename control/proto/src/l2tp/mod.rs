@@ -1,7 +1,7 @@
 //! The network server's (LNS) end of L2TP version 2 (RFC 2661).
 //!
-//! [`Lns`] holds every tunnel of every peer. A tunnel's messages pass its [`channel`] (order, acknowledgement, retransmission),
-//! are read into [`attributes`], and change the state of the [`tunnel`] or of one of its sessions:
+//! [`Lns`] holds every tunnel of every peer. A tunnel's messages pass its channel (order, acknowledgement, retransmission),
+//! are read into attributes, and change the state of the tunnel or of one of its sessions:
 //!
 //! ```text
 //! tunnel    ── SCCRQ ─→ ExpectScccn ── SCCCN ─→ Established ── StopCCN ─→ Lingering (acknowledges repeats for 31 s)
@@ -32,4 +32,4 @@ pub use output::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

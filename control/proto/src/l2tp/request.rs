@@ -2,7 +2,7 @@
 
 use culvert_wire::id::TunnelId;
 use culvert_wire::l2tp::avp::{self, AttributeType, ErrorCode};
-use culvert_wire::l2tp::message::{MessageType, stop_ccn};
+use culvert_wire::l2tp::message::{self, MessageType, stop_ccn};
 use culvert_wire::writer::{Overflow, Writer};
 
 use crate::l2tp::attributes::{Attributes, Refusal, need, required};
@@ -61,7 +61,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Appends an SCCRP's AVPs; name and window shrink or stay out to keep the message within `limit` bytes.
+/// Appends an SCCRP's AVPs; name and window shrink or stay out to keep the message, header included, within `limit` bytes.
 pub(super) fn put_sccrp(
     writer: &mut Writer<'_>,
     limit: usize,
@@ -70,6 +70,7 @@ pub(super) fn put_sccrp(
     request: &Request<'_>,
     challenge: Option<&[u8; CHALLENGE_LEN]>,
 ) -> Result<(), Overflow> {
+    let limit = limit.saturating_sub(message::HEADER_LEN);
     let mut put = |attribute, value: &[u8]| avp::put(writer, need(attribute), attribute, value);
     put(AttributeType::PROTOCOL_VERSION, &[1, 0])?;
     put(AttributeType::FRAMING_CAPABILITIES, &3_u32.to_be_bytes())?;

@@ -138,11 +138,12 @@ impl Tunnel {
         local: TunnelId,
         request: Request<'_>,
     ) -> Option<Self> {
-        let window = cx.config.receive_window;
-        let mut channel =
-            Channel::new(request.peer_tunnel, request.ns, window, request.peer_window);
+        let mut channel = Channel::new(request.peer_tunnel, request.ns, request.peer_window);
         let (proof, wait, limit) = match peer {
-            Peer::Set(_) => (Proof::Proved, ESTABLISH, MAX_MESSAGE_LEN),
+            Peer::Set(_) => {
+                channel.widen(cx.config.receive_window);
+                (Proof::Proved, ESTABLISH, MAX_MESSAGE_LEN)
+            }
             Peer::Clear { .. } => {
                 let allowance = request.bytes.len();
                 let limit = allowance.min(MAX_MESSAGE_LEN);
@@ -344,6 +345,7 @@ impl Tunnel {
         }
         self.state = State::Established { since: cx.now };
         self.proof = Proof::Proved;
+        self.channel.widen(cx.config.receive_window);
         cx.timers.cancel(Timer::Establish(self.key));
         let after = cx.config.hello_after;
         cx.timers.set_after(Timer::Hello(self.key), cx.now, after);

@@ -141,6 +141,11 @@ impl Authentication {
         }
     }
 
+    /// Whether the peer gave a wrong proof.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.failures != 0
+    }
+
     /// The challenge to send, and to send again until it is answered.
     pub(super) fn challenge(&self, server_name: &str) -> Option<Vec<u8>> {
         match &self.state {

@@ -249,7 +249,14 @@ impl Session {
             | Code::TIME_REMAINING => {}
             _ => {
                 if packet.code == Code::TERMINATE_REQUEST && lcp.is_open() {
-                    self.cause.get_or_insert(Cause::Peer);
+                    // Most clients do not try again but leave, and ask their user.
+                    let refused =
+                        matches!(&self.phase, Phase::Authenticate(state) if state.has_failed());
+                    let cause = match refused {
+                        true => Cause::AuthenticationFailed,
+                        false => Cause::Peer,
+                    };
+                    self.cause.get_or_insert(cause);
                 }
                 let effects = lcp.handle(now, &mut self.timers, packet, rng.next_u32());
                 self.apply_lcp(now, rng, effects);

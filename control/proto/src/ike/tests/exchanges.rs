@@ -2,15 +2,18 @@
 
 use culvert_wire::ike::{Chain, Header, IdType, NotifyType, PayloadType, VendorId};
 
+use zeroize::Zeroizing;
+
 use super::client::{Client, GCM, Phase1, Phase2};
 use super::world::{CORE, World, config, legacy};
 use crate::crypto::cipher::Cipher;
 use crate::crypto::dh::Group;
 use crate::crypto::hash::Hash;
+use crate::ike::config::{CredentialId, Peers, Psk};
 use crate::ike::error::{Error, Unsupported};
 use crate::ike::output::Legacy;
 use crate::ike::{Event, Output};
-use crate::rows::{AesKeyLen, Change, Encapsulation, EspSuite, Integrity};
+use crate::rows::{AesKeyLen, Change, Encapsulation, EspSuite, Integrity, KeyMaterial};
 
 const CBC_SHA1: Phase2 = Phase2 {
     transform: 12,
@@ -101,6 +104,52 @@ fn a_client_behind_nat_floats_and_gets_udp() {
     assert_eq!(set.path, client.path);
     assert_eq!(set.identity.to_string(), "192.168.7.101");
     assert_eq!(world.sent.last().unwrap().0, client.path);
+}
+
+#[test]
+fn a_peer_with_a_key_of_its_own_is_held_to_it() {
+    let mut config = config();
+    config.psks.push(Psk {
+        credential: CredentialId(8),
+        peers: Peers::Network {
+            address: [198, 51, 100, 101].into(),
+            bits: 32,
+        },
+        key: KeyMaterial::new(Zeroizing::new(b"a key for one peer alone".to_vec())),
+    });
+    let mut world = World::new(config, 21);
+    let mut right = Client::new(21, "198.51.100.101:500");
+    right.psk = b"a key for one peer alone".to_vec();
+    world.log_in(&mut right);
+    let mut everybody = Client::new(22, "198.51.100.102:500");
+    world.log_in(&mut everybody);
+    let mut wrong = Client::new(23, "198.51.100.101:501");
+    let message = wrong.message_1();
+    let reply = world.ask(wrong.path, &message);
+    wrong.read_message_2(&reply);
+    let reply = world.ask(wrong.path, &wrong.message_3());
+    wrong.read_message_4(&reply);
+    let message = wrong.message_5();
+    assert!(world.deliver(wrong.path, &message).is_empty());
+    assert_eq!(world.events.last(), Some(&Event::AuthenticationFailed));
+}
+
+#[test]
+fn a_peer_without_any_key_is_refused() {
+    let mut config = config();
+    config.psks[0].peers = Peers::Network {
+        address: [192, 0, 2, 0].into(),
+        bits: 24,
+    };
+    let mut world = World::new(config, 24);
+    let mut client = Client::new(24, "198.51.100.101:500");
+    let message = client.message_1();
+    let reply = world.ask(client.path, &message);
+    assert_eq!(clear_notified(&reply), NotifyType::NO_PROPOSAL_CHOSEN);
+    assert_eq!(
+        world.events,
+        [Event::Refused(Error::Unsupported(Unsupported::NoPsk))]
+    );
 }
 
 #[test]
@@ -272,6 +321,17 @@ fn forward_secrecy_uses_the_group_that_is_asked_for() {
     });
     let reply = world.ask(client.path, &message);
     assert_eq!(notified(&client, &reply), NotifyType::NO_PROPOSAL_CHOSEN);
+}
+
+#[test]
+fn forward_secrecy_with_a_legacy_group_is_counted() {
+    let mut world = World::new(legacy(), 8);
+    let mut client = Client::new(8, "198.51.100.101:500");
+    world.log_in(&mut client);
+    let group = Some(Group::Modp1024);
+    world.quick(&mut client, Phase2 { group, ..GCM });
+    assert_eq!(world.responder.counters().legacy[&Legacy::Modp1024], 1);
+    assert!(world.events.contains(&Event::LegacyUsed(Legacy::Modp1024)));
 }
 
 #[test]

@@ -100,6 +100,27 @@ fn windows_deletes_the_old_sa_before_message_3() {
 }
 
 #[test]
+fn a_delete_of_an_older_sa_does_not_confirm_one_that_is_under_way() {
+    let (mut world, mut client) = logged_in(33);
+    let first = world.quick(&mut client, GCM);
+    let second = world.quick(&mut client, GCM);
+    let (message, _) = client.quick_1(GCM);
+    world.ask(client.path, &message);
+    let part = client.delete_esp(first.ours);
+    let delete = client.informational(&[part]);
+    world.deliver(client.path, &delete);
+    assert_eq!(used(&world), [first.ours, second.ours]);
+}
+
+#[test]
+fn a_message_that_asks_twice_is_answered_once() {
+    let (mut world, mut client) = logged_in(34);
+    let part = client.notification(NotifyType::R_U_THERE, &[0, 0, 0, 1]);
+    let asked = client.informational(&vec![part; 20]);
+    world.ask(client.path, &asked);
+}
+
+#[test]
 fn a_late_message_3_does_not_bring_an_older_sa_back() {
     let (mut world, mut client) = logged_in(4);
     let (message, quick) = client.quick_1(GCM);
@@ -531,6 +552,28 @@ fn closing_all_tells_established_peers_and_forgets_the_rest() {
         (0, 0)
     );
     assert_eq!(world.responder.poll_timeout(), None);
+}
+
+#[test]
+fn a_pair_that_the_data_plane_lost_is_deleted_at_the_peer() {
+    let (mut world, mut client) = logged_in(35);
+    let lost = world.quick(&mut client, GCM);
+    let kept = world.quick(&mut client, GCM);
+    let before = world.sent.len();
+    world.responder.handle_lost(&mut world.rng, lost.theirs);
+    world.responder.handle_lost(&mut world.rng, lost.theirs);
+    world.drain();
+    let told: Vec<_> = world.sent[before..]
+        .iter()
+        .map(|(_, bytes)| client.read_informational(bytes))
+        .collect();
+    assert_eq!(told, [[client.delete_esp(lost.theirs)]]);
+    let left: Vec<_> = only_set(&world)
+        .pairs
+        .iter()
+        .map(|pair| pair.inbound)
+        .collect();
+    assert_eq!(left, [kept.theirs]);
 }
 
 #[test]

@@ -178,3 +178,44 @@ fn every_truncation_and_bit_flip_of_a_captured_message_is_survived() {
         }
     }
 }
+
+/// The id that an SCCRP or ICRP assigns.
+fn assigned(outputs: &[Output], wanted: AttributeType) -> Option<u16> {
+    let bytes = attribute(sent(outputs)[0], wanted)?;
+    Some(u16::from_be_bytes(bytes.try_into().unwrap()))
+}
+
+#[test]
+fn changed_bits_of_any_message_of_a_connection_leave_others_and_nothing_behind() {
+    let healthy = Peer::Set(SetId { row: 1, ..SET });
+    let [sccrq, ..] = PLAIN;
+    let mut server = Server::new(Config::default());
+    server.receive_from(healthy, &hex::decode(sccrq).unwrap());
+    let (mut tunnel, mut session) = (TunnelId(0), SessionId(0));
+    for hex in PLAIN {
+        let bytes = to(hex, tunnel, session);
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let mut lns = server.lns.clone();
+            let before = lns.session_count();
+            let mut rng = ChaCha8Rng::seed_from_u64(7);
+            lns.handle_message(server.now, &mut rng, PEER, PORTS, &flipped);
+            assert!(lns.session_count() <= before + 1);
+            lns.close_set(server.now, SET);
+            // The healthy peer's tunnel is all that is left.
+            assert_eq!(
+                (lns.tunnel_count(), lns.session_count()),
+                (1, 0),
+                "bit {bit} of {hex}"
+            );
+        }
+        let outputs = server.receive(&bytes);
+        if tunnel == TunnelId(0) {
+            tunnel = TunnelId(assigned(&outputs, AttributeType::ASSIGNED_TUNNEL_ID).unwrap());
+        } else if kinds(&outputs) == [MessageType::ICRP] {
+            session = SessionId(assigned(&outputs, AttributeType::ASSIGNED_SESSION_ID).unwrap());
+        }
+    }
+    assert_eq!(server.lns.session_count(), 0);
+}

@@ -68,6 +68,23 @@ fn unproved_tunnels_are_bounded_and_leave_nothing() {
 }
 
 #[test]
+fn nothing_is_kept_for_a_peer_that_has_not_proved_itself() {
+    let mut server = Server::new(Config::default());
+    let mut client = Client::new(500, 600);
+    for reply in sent(&server.receive_from(clear_peer(), &client.message(MessageType::SCCRQ))) {
+        client.take(reply);
+    }
+    let scccn = client.message(MessageType::SCCCN);
+    let early = client.message(MessageType::ICRQ);
+    let outputs = server.receive_from(clear_peer(), &early);
+    assert_eq!(outputs, [Output::Note(Note::OutsideWindow)]);
+    let outputs = server.receive_from(clear_peer(), &scccn);
+    assert_eq!(kinds(&outputs), [ZLB]);
+    let outputs = server.receive_from(clear_peer(), &early);
+    assert_eq!(kinds(&outputs), [MessageType::ICRP]);
+}
+
+#[test]
 fn hellos_before_the_first_request_are_ignored() {
     let mut server = Server::new(Config::default());
     for _ in 0..11 {

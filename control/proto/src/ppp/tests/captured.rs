@@ -158,3 +158,38 @@ fn every_truncation_and_bit_flip_of_a_captured_frame_opens_nothing() {
         }
     }
 }
+
+/// The session of the capture, its challenge sent.
+fn challenged() -> (Session, Scripted) {
+    let challenge = "ccf76233b79d8cccf02e60f6bd640fc6de";
+    let mut rng = Scripted(hex::decode(challenge).unwrap());
+    let (now, users) = (Time::ZERO, users());
+    let mut session = Session::new(now, &mut rng, config(&[Method::MsChapV2]));
+    let Some(Output::Transmit(request)) = session.poll_output() else {
+        panic!("a request");
+    };
+    let (_, request) = parsed(&request);
+    let ack = lcp(Code::CONFIGURE_ACK, request.identifier, request.data);
+    session.handle_frame(now, &mut rng, &users, &ack);
+    session.handle_frame(now, &mut rng, &users, &hex::decode(REQUEST).unwrap());
+    while session.poll_output().is_some() {}
+    (session, rng)
+}
+
+#[test]
+fn no_bit_of_a_captured_response_that_means_something_can_be_changed() {
+    let response = hex::decode(RESPONSE).unwrap();
+    let (challenged, _) = challenged();
+    // RFC 2759 §4: eight reserved bytes after the peer's challenge, and the flags, are for nobody.
+    let meaningless = |byte: usize| (23..31).contains(&byte) || byte == 55;
+    for bit in 0..response.len() * 8 {
+        let mut flipped = response.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let mut session = challenged.clone();
+        let mut rng = Scripted(vec![0; 64]);
+        session.handle_frame(Time::ZERO, &mut rng, &users(), &flipped);
+        let accepted = std::iter::from_fn(|| session.poll_output())
+            .any(|output| matches!(output, Output::Authenticated { .. }));
+        assert_eq!(accepted, meaningless(bit / 8), "bit {bit}");
+    }
+}

@@ -74,6 +74,26 @@ fn three_wrong_passwords_by_pap_end_the_session() {
 }
 
 #[test]
+fn a_client_that_leaves_after_a_wrong_password_failed_to_authenticate() {
+    for (password, cause) in [
+        (&b"\x05alice\x05wrong"[..], Cause::AuthenticationFailed),
+        (b"\x05alice\x0cwonder-Land9", Cause::Peer),
+    ] {
+        let mut client = Client::new("alice", "x", &[Authentication::Pap]);
+        let (mut server, _) = authenticating(&[Method::Pap], &mut client);
+        server.receive(&packet(Protocol::PAP, Code(1), 1, password));
+        server.wait(seconds(1));
+        server.receive(&lcp(
+            Code::TERMINATE_REQUEST,
+            2,
+            b"Failed to authenticate ourselves to peer",
+        ));
+        let outputs = server.wait(seconds(2));
+        assert_eq!(events(&outputs), [&closed(cause)]);
+    }
+}
+
+#[test]
 fn a_repeated_pap_request_is_answered_under_its_own_identifier() {
     let mut client = Client::new("alice", "wonder-Land9", &[Authentication::Pap]);
     let (mut server, _) = authenticating(&[Method::Pap], &mut client);
