@@ -102,7 +102,7 @@ impl Member {
     pub fn address(&self) -> Option<Ipv4Addr> {
         self.events.iter().find_map(|event| match event {
             Event::Up(lease) => lease.address,
-            Event::Down(_) | Event::Rekeyed => None,
+            Event::Down(_) | Event::Rekeyed | Event::SentAgain(_) => None,
         })
     }
 
@@ -110,7 +110,7 @@ impl Member {
     pub fn cause(&self) -> Option<Cause> {
         self.events.iter().find_map(|event| match event {
             Event::Down(cause) => Some(*cause),
-            Event::Up(_) | Event::Rekeyed => None,
+            Event::Up(_) | Event::Rekeyed | Event::SentAgain(_) => None,
         })
     }
 
