@@ -192,3 +192,18 @@ fn a_gateway_that_goes_says_so_to_every_client_in_l2tp_and_in_ike() {
         }
     }
 }
+
+#[test]
+fn a_client_that_vanishes_is_forgotten_within_five_minutes() {
+    let mut world = World::new(Setting::new(50));
+    world.connect(outer(0), &Arc::new(profile()), &credentials(0));
+    world.assert_all_up();
+    world.set_conditions(Conditions {
+        loss: 1_000,
+        ..Conditions::GOOD
+    });
+    // Sixty seconds of silence, a Hello sent for 31 more, and a minute without a tunnel.
+    world.pass(Duration::from_secs(300));
+    world.assert_empty();
+    world.assert_accounted();
+}

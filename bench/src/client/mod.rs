@@ -112,6 +112,8 @@ pub enum Event {
     Down(Cause),
     /// A further quick mode has replaced the SAs.
     Rekeyed,
+    /// The gateway did not answer this step in time; the message went out again.
+    SentAgain(Stage),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -300,6 +302,7 @@ impl Client {
                 }
             },
             Some(ike::Event::EspDeleted(spi)) => self.on_deleted(now, spi, rng),
+            Some(ike::Event::SentAgain(stage)) => self.events.push_back(Event::SentAgain(stage)),
             Some(ike::Event::Down(cause)) => self.down(now, cause, rng),
         }
         self.collect();
@@ -328,6 +331,7 @@ impl Client {
         match event {
             None => {}
             Some(l2tp::Event::Connected) => self.link.start(now, rng),
+            Some(l2tp::Event::SentAgain(stage)) => self.events.push_back(Event::SentAgain(stage)),
             Some(l2tp::Event::Down(cause)) => self.down(now, cause, rng),
         }
         self.collect();
@@ -337,6 +341,7 @@ impl Client {
         match event {
             None => {}
             Some(ppp::Event::Up(lease)) => self.on_up(lease),
+            Some(ppp::Event::SentAgain(stage)) => self.events.push_back(Event::SentAgain(stage)),
             Some(ppp::Event::Down(cause)) => self.down(now, cause, rng),
         }
         self.collect();

@@ -82,7 +82,7 @@ impl Member {
     pub fn address(&self) -> Option<Ipv4Addr> {
         self.events.iter().find_map(|event| match event {
             Event::Up(lease) => lease.address,
-            Event::Down(_) | Event::Rekeyed => None,
+            Event::Down(_) | Event::Rekeyed | Event::SentAgain(_) => None,
         })
     }
 
@@ -90,7 +90,7 @@ impl Member {
     pub fn cause(&self) -> Option<client::Cause> {
         self.events.iter().find_map(|event| match event {
             Event::Down(cause) => Some(*cause),
-            Event::Up(_) | Event::Rekeyed => None,
+            Event::Up(_) | Event::Rekeyed | Event::SentAgain(_) => None,
         })
     }
 }
@@ -341,7 +341,10 @@ impl Simulation {
                 }));
             }
             while let Some(event) = member.client.poll_event() {
-                member.events.push(event);
+                // A message that goes out again is nothing to tell: the network loses them.
+                if !matches!(event, Event::SentAgain(_)) {
+                    member.events.push(event);
+                }
             }
         }
         flights.into_iter().for_each(|flight| self.fly(flight));

@@ -55,6 +55,8 @@ pub struct Lease {
 pub(super) enum Event {
     /// IP may flow.
     Up(Lease),
+    /// The answer to this step was late.
+    SentAgain(Stage),
     /// It is over.
     Down(Cause),
 }
@@ -284,7 +286,7 @@ impl Link {
             Due::Later => None,
             Due::Again => {
                 self.outgoing.extend(timer.message.clone());
-                None
+                Some(Event::SentAgain(stage))
             }
             Due::Never => self.end(Cause::Silent(stage)),
         }
