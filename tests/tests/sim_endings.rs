@@ -151,7 +151,7 @@ fn clients_beyond_the_last_address_are_turned_away_until_one_is_free() {
 
 /// Ten clients and a gateway that says good-bye; returns why each went.
 fn farewell(seed: u64, deaf: Deaf) -> Vec<Option<Cause>> {
-    let mut world = World::new(Setting::new(seed));
+    let mut world = World::new(Setting::new(seed).restored_every(3));
     for number in 0..10 {
         let encapsulated = Profile {
             encapsulation: if number % 2 == 0 {
