@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use culvert_bench::client::{self, Client, Credentials, Event, Profile};
+use culvert_bench::client::{self, Client, Credentials, Event, Profile, Stage};
 use culvert_proto::gateway::{Config, Gateway, Output};
 use culvert_proto::time::Time;
 use culvert_proto::users::Users;
@@ -82,7 +82,7 @@ impl Member {
     pub fn address(&self) -> Option<Ipv4Addr> {
         self.events.iter().find_map(|event| match event {
             Event::Up(lease) => lease.address,
-            Event::Down(_) | Event::Rekeyed | Event::SentAgain(_) => None,
+            Event::Down(_) | Event::Rekeyed => None,
         })
     }
 
@@ -90,7 +90,7 @@ impl Member {
     pub fn cause(&self) -> Option<client::Cause> {
         self.events.iter().find_map(|event| match event {
             Event::Down(cause) => Some(*cause),
-            Event::Up(_) | Event::Rekeyed | Event::SentAgain(_) => None,
+            Event::Up(_) | Event::Rekeyed => None,
         })
     }
 }
@@ -109,6 +109,7 @@ pub struct Simulation {
     flown: u64,
     /// IP packets that reached the network.
     received: Vec<Vec<u8>>,
+    sent_again: BTreeMap<Stage, u32>,
     rng: ChaCha20Rng,
 }
 
@@ -126,6 +127,7 @@ impl Simulation {
             flights: BTreeMap::new(),
             flown: 0,
             received: Vec::new(),
+            sent_again: BTreeMap::new(),
             rng: ChaCha20Rng::seed_from_u64(seed),
         }
     }
@@ -168,6 +170,11 @@ impl Simulation {
     /// IP packets that reached the network.
     pub fn received(&self) -> &[Vec<u8>] {
         &self.received
+    }
+
+    /// Messages that clients sent again because no answer to a step came in time.
+    pub fn sent_again(&self, stage: Stage) -> u32 {
+        self.sent_again.get(&stage).copied().unwrap_or(0)
     }
 
     /// Virtual time passed since the start of the clock.
@@ -341,10 +348,10 @@ impl Simulation {
                 }));
             }
             while let Some(event) = member.client.poll_event() {
-                // A message that goes out again is nothing to tell: the network loses them.
-                if !matches!(event, Event::SentAgain(_)) {
-                    member.events.push(event);
-                }
+                member.events.push(event);
+            }
+            while let Some(stage) = member.client.poll_late() {
+                *self.sent_again.entry(stage).or_insert(0) += 1;
             }
         }
         flights.into_iter().for_each(|flight| self.fly(flight));
