@@ -10,7 +10,7 @@ use culvert_bench::client::ike::hash::Hash;
 use culvert_bench::client::ike::keys::Cipher;
 use culvert_bench::client::ike::proposal::IkeProposal;
 use culvert_bench::client::ppp::Method;
-use culvert_bench::client::{Cause, Credentials, Encapsulation, Event, Profile};
+use culvert_bench::client::{Cause, Credentials, Encapsulation, Event, Profile, Stage};
 use culvert_proto::gateway::Config;
 use culvert_proto::ike::config::{CoreRows, CredentialId, Limits, Peers, Psk};
 use culvert_proto::pool::{Pool, Range};
@@ -290,6 +290,22 @@ fn clients_log_in_in_spite_of_loss_repetition_and_reordering() {
 #[test]
 fn nobody_notices_when_the_gateway_is_saved_and_restored_at_random_steps() {
     (100..105).for_each(|seed| all_log_in(Restore::OneIn(5), seed));
+}
+
+#[test]
+fn a_request_of_lcp_that_overtakes_iccn_is_not_lost() {
+    let reorders = Conditions {
+        delay: Duration::from_millis(1)..Duration::from_millis(2),
+        ..Conditions::GOOD
+    };
+    for seed in 0..20 {
+        let mut simulation = Simulation::new(config(), reorders.clone(), Restore::Never, seed);
+        simulation.connect(outer(1), &Arc::new(profile()), &alice());
+        simulation.run(Duration::from_secs(10), |simulation| {
+            !simulation.members()[&outer(1)].events.is_empty()
+        });
+        assert_eq!(simulation.sent_again(Stage::Link), 0, "seed {seed}");
+    }
 }
 
 #[test]
