@@ -5,4 +5,3 @@ pub mod fuzz;
 pub mod keys;
 pub mod pcap;
 pub mod sim;
-pub mod simulator;

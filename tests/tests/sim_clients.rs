@@ -319,3 +319,24 @@ fn packets_whose_outer_fragments_overtake_each_other_arrive_whole() {
         one.world.assert_accounted();
     }
 }
+
+#[test]
+fn late_repeats_of_fragments_do_not_keep_a_client_from_sending_in_fragments() {
+    let mut one = One::new(300, 1_400, profile(), "secret");
+    let up = one.up();
+    one.world.tap().record();
+    for number in 0..20 {
+        let first = [probe(&mut one.world, up, 9, 1_450 + number, Cut::Allowed)];
+        let (at_lan, _) = one.exchange(&first, &[]);
+        assert_routed(at_lan, &first);
+    }
+    let fragments = one.world.tap().stop();
+    assert_eq!(fragments.len(), 40);
+    // A network that repeats brings one half of each again, and nothing completes it.
+    let repeats: Vec<_> = fragments.into_iter().step_by(2).collect();
+    one.world.inject(&repeats);
+    let next = [probe(&mut one.world, up, 9, 1_490, Cut::Allowed)];
+    let (at_lan, _) = one.exchange(&next, &[]);
+    assert_routed(at_lan, &next);
+    one.world.assert_accounted();
+}

@@ -151,7 +151,7 @@ fn clients_beyond_the_last_address_are_turned_away_until_one_is_free() {
 
 /// Ten clients and a gateway that says good-bye; returns why each went.
 fn farewell(seed: u64, deaf: Deaf) -> Vec<Option<Cause>> {
-    let mut world = World::new(Setting::new(seed));
+    let mut world = World::new(Setting::new(seed).restored_every(3));
     for number in 0..10 {
         let encapsulated = Profile {
             encapsulation: if number % 2 == 0 {
@@ -191,4 +191,19 @@ fn a_gateway_that_goes_says_so_to_every_client_in_l2tp_and_in_ike() {
             assert!(cause.is_some(), "seed {seed}");
         }
     }
+}
+
+#[test]
+fn a_client_that_vanishes_is_forgotten_within_five_minutes() {
+    let mut world = World::new(Setting::new(50));
+    world.connect(outer(0), &Arc::new(profile()), &credentials(0));
+    world.assert_all_up();
+    world.set_conditions(Conditions {
+        loss: 1_000,
+        ..Conditions::GOOD
+    });
+    // Sixty seconds of silence, a Hello sent for 31 more, and a minute without a tunnel.
+    world.pass(Duration::from_secs(300));
+    world.assert_empty();
+    world.assert_accounted();
 }

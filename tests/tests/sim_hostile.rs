@@ -20,7 +20,7 @@ const FRAMES: usize = 50_000;
 const ETHERNET: usize = 14;
 
 fn crowd(seed: u64) -> (World, Vec<Vec<u8>>) {
-    let mut world = World::new(Setting::new(seed));
+    let mut world = World::new(Setting::new(seed).restored_every(500));
     world.tap().record();
     for number in 0..CLIENTS {
         let profile = Profile {

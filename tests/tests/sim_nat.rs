@@ -21,7 +21,7 @@ const ELSEWHERE: Ends = Ends {
 
 /// As many clients as `clients`, all with the same address and ports behind one translator.
 fn household(seed: u64, clients: usize) -> World {
-    let mut world = World::new(Setting::new(seed));
+    let mut world = World::new(Setting::new(seed).restored_every(3));
     let nat = world.add_nat(PUBLIC);
     let profile = Arc::new(profile());
     for number in 0..clients {

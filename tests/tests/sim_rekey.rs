@@ -17,7 +17,7 @@ const PROBES: u32 = 25;
 
 /// Two clients, one native and one in UDP.
 fn pair(seed: u64) -> World {
-    let mut world = World::new(Setting::new(seed));
+    let mut world = World::new(Setting::new(seed).restored_every(3));
     for (number, encapsulation) in [(0, Encapsulation::AsNeeded), (1, Encapsulation::ForcedUdp)] {
         let profile = Profile {
             encapsulation,

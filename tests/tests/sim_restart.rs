@@ -76,7 +76,7 @@ fn assert_flows(world: &mut World, seed: u64, count: u32) {
 #[test]
 fn traffic_goes_on_after_a_restart_with_no_iv_used_twice_and_no_recorded_packet_accepted() {
     for seed in 1..4 {
-        let mut world = crowd(Setting::new(seed));
+        let mut world = crowd(Setting::new(seed).restored_every(5));
         world.assert_all_up();
         for round in 0..5 {
             world.tap().record();
@@ -127,7 +127,7 @@ fn clients_that_are_logging_in_while_the_data_plane_restarts_again_and_again_get
             delay: Duration::from_millis(10)..Duration::from_millis(200),
             ..Conditions::BAD
         };
-        let mut world = crowd(Setting::new(seed).over(conditions));
+        let mut world = crowd(Setting::new(seed).over(conditions).restored_every(5));
         for _ in 0..8 {
             world.pass(Duration::from_millis(237));
             world.restart_data_plane();

@@ -15,18 +15,14 @@ pub mod plane;
 pub mod setting;
 pub mod wire;
 
-// Control's own files, until its crate is built here.
-#[path = "../../../control/src/control/mirror.rs"]
-pub mod mirror;
-#[path = "../../../control/src/control/translate.rs"]
-pub mod translate;
-
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use culvert::control::mirror::Mirror;
+use culvert::control::translate;
 use culvert_bench::client::{self, Cause, Client, Credentials, Event, Outer, Profile};
 use culvert_dataplane::api;
 use culvert_proto::gateway::{Gateway, Input, Note, Output, Status};
@@ -41,7 +37,6 @@ use rand_core::{Rng, SeedableRng};
 
 use frame::{Cut, Ends};
 use lan::Lan;
-use mirror::Mirror;
 use network::{Flight, Nat, Network};
 use plane::{Held, MTU, OUTER_MAC, Plane, ROUTER_MAC, Told};
 use setting::Setting;
@@ -102,7 +97,7 @@ impl Member {
     pub fn address(&self) -> Option<Ipv4Addr> {
         self.events.iter().find_map(|event| match event {
             Event::Up(lease) => lease.address,
-            Event::Down(_) | Event::Rekeyed => None,
+            Event::Down(_) | Event::Rekeyed | Event::SentAgain(_) => None,
         })
     }
 
@@ -110,7 +105,7 @@ impl Member {
     pub fn cause(&self) -> Option<Cause> {
         self.events.iter().find_map(|event| match event {
             Event::Down(cause) => Some(*cause),
-            Event::Up(_) | Event::Rekeyed => None,
+            Event::Up(_) | Event::Rekeyed | Event::SentAgain(_) => None,
         })
     }
 

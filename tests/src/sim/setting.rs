@@ -59,6 +59,15 @@ impl Setting {
         }
     }
 
+    /// The same with a gateway whose machines are saved and restored after one input in `inputs`.
+    #[must_use]
+    pub fn restored_every(self, inputs: u32) -> Self {
+        Self {
+            restore: Restore::OneIn(inputs),
+            ..self
+        }
+    }
+
     /// The same over another network.
     #[must_use]
     pub fn over(self, conditions: Conditions) -> Self {

@@ -10,6 +10,7 @@
 
 mod call;
 mod clear;
+mod idle;
 mod io;
 mod reserved;
 mod status;
@@ -35,6 +36,7 @@ use crate::users::Users;
 
 use call::Call;
 use clear::ClearSets;
+use idle::IdleSets;
 pub use io::{Destination, Input, Note, Output, Table};
 pub use reserved::Reserved;
 pub use status::{SessionStatus, Status};
@@ -78,6 +80,8 @@ pub struct Gateway {
     waiting: BTreeSet<SessionKey>,
     /// Sets made for peers in the clear.
     clear: ClearSets,
+    /// SA sets without a tunnel.
+    idle: IdleSets,
     /// Not saved: nobody may be working on them. IKE gives its jobs out again, PPP's peers ask again.
     #[serde(skip)]
     jobs: BTreeMap<JobId, Asker>,
@@ -119,6 +123,7 @@ impl Gateway {
             stirred: BTreeSet::new(),
             waiting: BTreeSet::new(),
             clear: ClearSets::default(),
+            idle: IdleSets::default(),
             jobs: BTreeMap::new(),
             last_job: 0,
             reserved: BTreeMap::new(),
@@ -184,6 +189,7 @@ impl Gateway {
         self.ike.handle_timeout(now, rng);
         self.lns.handle_timeout(now, rng);
         self.call_timeouts(now, rng);
+        self.idle_timeouts(now, rng);
         self.settle(now, rng);
     }
 
@@ -201,6 +207,7 @@ impl Gateway {
             self.ike.poll_timeout(),
             self.lns.poll_timeout(),
             self.deadlines.next(),
+            self.idle.poll_timeout(),
         ];
         machines.into_iter().flatten().min()
     }
@@ -231,7 +238,8 @@ impl Gateway {
             ike::Output::Change(Change::CloseSet(set)) => self.close_rows(now, rng, set),
             ike::Output::Change(change) => self.change(change),
             ike::Output::Job(job) => self.ask(job, Asker::Ike),
-            ike::Output::SetOpened { .. } | ike::Output::SetClosed { .. } => {}
+            ike::Output::SetOpened { set, .. } => self.idle.set_opened(now, set),
+            ike::Output::SetClosed { set } => self.idle.set_closed(set),
             ike::Output::Note(note) => self.note(Note::Ike(note)),
         }
     }
@@ -242,9 +250,13 @@ impl Gateway {
                 self.transmit(self.destination_of(peer, ports), bytes);
             }
             l2tp::Output::TunnelOpened { tunnel, peer, .. } => {
-                self.tunnel_opened(now, tunnel, peer)
+                self.idle.tunnel_opened(tunnel, peer);
+                self.tunnel_opened(now, tunnel, peer);
             }
-            l2tp::Output::TunnelClosed { tunnel, .. } => self.tunnel_closed(tunnel),
+            l2tp::Output::TunnelClosed { tunnel, .. } => {
+                self.idle.tunnel_closed(now, tunnel);
+                self.tunnel_closed(tunnel);
+            }
             l2tp::Output::SessionOpened(opened) => self.session_opened(now, opened),
             l2tp::Output::SessionConnected(connected) => {
                 self.session_connected(now, rng, &connected)

@@ -356,22 +356,6 @@ fn a_call_in_the_clear_has_set_row_and_address_and_gives_all_back() {
 }
 
 #[test]
-fn a_call_request_that_overtakes_the_end_of_the_tunnels_set_up_is_accepted() {
-    let mut world = World::new(1);
-    let mut client = Client::new(500, 600);
-    world.exchange(Way::Clear, &mut client, MessageType::SCCRQ);
-    let connected = client.message(MessageType::SCCCN);
-    let call = client.message(MessageType::ICRQ);
-    world.give(Way::Clear, &call);
-    let outputs = world.give(Way::Clear, &connected);
-    assert!(matches!(
-        changes(&outputs)[..],
-        [Change::OpenSet { .. }, Change::OpenSession(_)]
-    ));
-    assert_eq!(kinds(&outputs), [MessageType::ICRP]);
-}
-
-#[test]
 fn a_call_request_sent_before_the_peer_in_the_clear_had_its_set_is_accepted() {
     let mut world = World::new(1);
     let mut client = Client::new(500, 600);
@@ -569,4 +553,85 @@ fn closing_everything_tells_every_peer_and_leaves_no_row() {
     assert_eq!(order.last(), Some(&&Change::CloseSet(set)));
     assert_eq!(world.counts().1, 0);
     assert_eq!(world.counts().2, 0);
+}
+
+impl World {
+    /// The client begins LCP anew, and it opens again.
+    fn renegotiate(&mut self, row: SessionRow, identifier: u8) {
+        self.give_ppp(row, &frame(LCP, 1, identifier, &[]));
+        let asked = self.last_frame(row, LCP, 1);
+        self.give_ppp(row, &frame(LCP, 2, asked[3], &asked[6..]));
+    }
+
+    fn acks(&self) -> usize {
+        let is_ack = |output: &&Output| matches!(output, Output::Transmit { to: Destination::Ppp(_), bytes } if bytes[..3] == [0xC0, 0x23, 2]);
+        self.outputs.iter().filter(is_ack).count()
+    }
+}
+
+fn wrong_request(user: &str, identifier: u8) -> Vec<u8> {
+    let mut request = request(user, identifier);
+    *request.last_mut().unwrap() ^= 1;
+    request
+}
+
+/// THREATS P5: the proof of one user is not the proof of another.
+#[test]
+fn a_password_check_from_before_a_renegotiation_proves_nobody() {
+    let mut world = World::new(1);
+    world.holds_jobs = true;
+    let row = world.dial(Way::Clear, &mut Client::new(500, 600));
+    world.lcp(row);
+    world.give_ppp(row, &request("bob", 1));
+    world.renegotiate(row, 2);
+    world.give_ppp(row, &wrong_request("alice", 1));
+    assert_eq!(world.jobs.len(), 2);
+    let done = world.jobs.remove(0).run(&mut world.rng);
+    world.gateway.handle_done(world.now, &mut world.rng, done);
+    world.drain();
+    assert_eq!(world.acks(), 0);
+    assert_eq!(world.gateway.status(world.now).sessions[0].user, None);
+}
+
+/// THREATS P8: neither the delay after a wrong password nor the number of tries is escaped by beginning anew.
+#[test]
+fn a_renegotiation_does_not_spare_the_penalty_of_a_wrong_password() {
+    let mut world = World::new(1);
+    let row = world.dial(Way::Clear, &mut Client::new(500, 600));
+    world.lcp(row);
+    world.give_ppp(row, &wrong_request("alice", 1));
+    world.give_ppp(row, &frame(LCP, 1, 2, &[]));
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.counts().1, 0);
+}
+
+#[test]
+fn wrong_passwords_are_counted_over_renegotiations() {
+    let mut world = World::new(1);
+    let row = world.dial(Way::Clear, &mut Client::new(500, 600));
+    world.lcp(row);
+    for identifier in 1..=3 {
+        assert_eq!(world.counts().1, 1);
+        world.give_ppp(row, &wrong_request("alice", identifier));
+        world.pass(Duration::from_secs(2));
+        if identifier < 3 {
+            world.renegotiate(row, 10 + identifier);
+        }
+    }
+    world.pass(Duration::from_secs(3));
+    assert_eq!(world.counts().1, 0);
+}
+
+/// THREATS L11, P4: a peer that does not prove who it is has 30 seconds, whatever it negotiates meanwhile.
+#[test]
+fn a_renegotiation_before_authentication_gains_no_time() {
+    let mut world = World::new(1);
+    let row = world.dial(Way::Clear, &mut Client::new(500, 600));
+    world.lcp(row);
+    for identifier in 1..=3 {
+        world.pass(Duration::from_secs(8));
+        world.renegotiate(row, identifier);
+    }
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.counts().1, 0);
 }

@@ -150,6 +150,14 @@ impl Lns {
         }
     }
 
+    /// Whether a peer has a tunnel, one that is being set up or closed included.
+    pub fn has_tunnel(&self, peer: Peer) -> bool {
+        self.by_id
+            .range((peer, TunnelId(0))..)
+            .next()
+            .is_some_and(|((other, _), _)| *other == peer)
+    }
+
     /// When [`Self::handle_timeout`] is to be called next.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.timers.next()
