@@ -112,6 +112,8 @@ pub enum Event {
     Down(Cause),
     /// A further quick mode has replaced the SAs.
     Rekeyed,
+    /// The gateway did not answer this step in time; the message went out again.
+    SentAgain(Stage),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +134,6 @@ pub struct Client {
     l2tp_port: u16,
     outgoing: VecDeque<Datagram>,
     events: VecDeque<Event>,
-    late: VecDeque<Stage>,
 }
 
 impl Client {
@@ -152,7 +153,6 @@ impl Client {
             link: Link::new(profile, credentials),
             outgoing: VecDeque::new(),
             events: VecDeque::new(),
-            late: VecDeque::new(),
         }
     }
 
@@ -247,11 +247,6 @@ impl Client {
         self.events.pop_front()
     }
 
-    /// The next step that the gateway did not answer in time, so that its message went out again.
-    pub fn poll_late(&mut self) -> Option<Stage> {
-        self.late.pop_front()
-    }
-
     /// When to call [`Client::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Time> {
         [self.ike.timeout(), self.lac.timeout(), self.link.timeout()]
@@ -307,7 +302,7 @@ impl Client {
                 }
             },
             Some(ike::Event::EspDeleted(spi)) => self.on_deleted(now, spi, rng),
-            Some(ike::Event::SentAgain(stage)) => self.late.push_back(stage),
+            Some(ike::Event::SentAgain(stage)) => self.events.push_back(Event::SentAgain(stage)),
             Some(ike::Event::Down(cause)) => self.down(now, cause, rng),
         }
         self.collect();
@@ -336,7 +331,7 @@ impl Client {
         match event {
             None => {}
             Some(l2tp::Event::Connected) => self.link.start(now, rng),
-            Some(l2tp::Event::SentAgain(stage)) => self.late.push_back(stage),
+            Some(l2tp::Event::SentAgain(stage)) => self.events.push_back(Event::SentAgain(stage)),
             Some(l2tp::Event::Down(cause)) => self.down(now, cause, rng),
         }
         self.collect();
@@ -346,7 +341,7 @@ impl Client {
         match event {
             None => {}
             Some(ppp::Event::Up(lease)) => self.on_up(lease),
-            Some(ppp::Event::SentAgain(stage)) => self.late.push_back(stage),
+            Some(ppp::Event::SentAgain(stage)) => self.events.push_back(Event::SentAgain(stage)),
             Some(ppp::Event::Down(cause)) => self.down(now, cause, rng),
         }
         self.collect();

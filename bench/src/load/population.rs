@@ -289,11 +289,9 @@ impl Population {
                     self.census.down += 1;
                     *self.failures.entry(cause).or_insert(0) += 1;
                 }
+                Event::SentAgain(stage) => *self.sent_again.entry(stage).or_insert(0) += 1,
                 Event::Rekeyed => {}
             }
-        }
-        while let Some(stage) = client.poll_late() {
-            *self.sent_again.entry(stage).or_insert(0) += 1;
         }
         let at = client.poll_timeout();
         if at != member.timer {
