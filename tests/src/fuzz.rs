@@ -3,8 +3,12 @@
 //! A body walks everything a parser gives out and asserts what must hold whatever the bytes were: ranges stay within the input, and what
 //! was read, written again, reads the same.
 
+use std::path::Path;
+
+use culvert::config::{self, Config};
 use culvert_dataplane::api::{Answer, Punt, Request};
 use culvert_dataplane::ipc;
+use culvert_wire::classify::Action;
 use culvert_wire::esp::{self, EspInUdp};
 use culvert_wire::l2tp::header::{Flags, Header as L2tpHeader};
 use culvert_wire::l2tp::message::ControlMessage;
@@ -16,7 +20,7 @@ use culvert_wire::ppp::lcp::LcpOption;
 use culvert_wire::ppp::option::Options;
 use culvert_wire::ppp::pap;
 use culvert_wire::writer::Writer;
-use culvert_wire::{eth, icmp, ike, ipv4, ipv6, tcp, udp};
+use culvert_wire::{classify, eth, icmp, ike, ipv4, ipv6, tcp, udp};
 
 use crate::keys::Keys;
 
@@ -24,17 +28,30 @@ use crate::keys::Keys;
 pub type Body = fn(&[u8]);
 
 /// Every body with its name, which is also the name of its target and of its folder of corpus files.
-pub const BODIES: [(&str, Body); 6] = [
+pub const BODIES: [(&str, Body); 8] = [
     ("frame", frame),
     ("l2tp", l2tp),
     ("ppp", ppp),
     ("ike", ike_message),
     ("esp", esp_payload),
     ("ipc", ipc_datagram),
+    ("config", config_file),
+    ("users", users_file),
 ];
 
-/// Ethernet, VLAN tags, IPv4, IPv6, UDP, TCP and ICMP.
+/// The decoder of the XDP program, Ethernet, VLAN tags, IPv4, IPv6, UDP, TCP and ICMP.
 pub fn frame(bytes: &[u8]) {
+    for ours in [false, true] {
+        for verdict in [
+            classify::outer(bytes, |_| ours),
+            classify::core(bytes, |_| ours),
+        ] {
+            assert!(
+                ours || verdict.action() == Action::Pass,
+                "what is nobody's is not steered"
+            );
+        }
+    }
     let Ok(header) = eth::Header::parse(bytes) else {
         return;
     };
@@ -222,6 +239,25 @@ pub fn ipc_datagram(bytes: &[u8]) {
     let _ = ipc::decode::<Request>(bytes);
     let _ = ipc::decode::<Answer>(bytes);
     let _ = ipc::decode::<Punt>(bytes);
+}
+
+/// A configuration file.
+pub fn config_file(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        match Config::parse(Path::new("culvert.toml"), text) {
+            Ok(config) => assert!(!config.pools.is_empty(), "a configuration has addresses"),
+            Err(error) => assert!(!error.to_string().is_empty(), "an error says what is wrong"),
+        }
+    }
+}
+
+/// A users file.
+pub fn users_file(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Err(error) = config::users::parse(Path::new("users"), text)
+    {
+        assert!(!error.to_string().is_empty(), "an error says what is wrong");
+    }
 }
 
 /// The payloads of a captured frame, sealed ones opened where `keys` can, each with the name of the body it is for.

@@ -218,9 +218,16 @@ impl Config {
     /// # Errors
     /// The first thing found wrong, with its place.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = secure_file::read(path)?;
-        let source = Source { path, text: &text };
-        let mut deserialized: file::File = toml::from_str(&text)
+        Self::parse(path, &secure_file::read(path)?)
+    }
+
+    /// Checks the text of the file at `path`, and reads the secret files that it names.
+    ///
+    /// # Errors
+    /// The first thing found wrong, with its place.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let source = Source { path, text };
+        let mut deserialized: file::File = toml::from_str(text)
             .map_err(|error| source.mistake(error.span().unwrap_or(0..0), error.message()))?;
         checks::check(&source, &mut deserialized)
     }

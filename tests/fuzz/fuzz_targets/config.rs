@@ -1,0 +1,4 @@
+//! See `culvert_tests::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| culvert_tests::fuzz::config_file(bytes));
