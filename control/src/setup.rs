@@ -37,6 +37,9 @@ pub struct Held {
 /// `Usage` for what the operator can mend; what was made is removed again.
 pub fn prepare(config: &Config) -> Result<(Plan, Held), Failure> {
     check_privilege()?;
+    if let Some(reason) = &config.allow_weak_psk {
+        warn!(reason, "weak pre-shared keys are accepted");
+    }
     check_af_xdp(rustix::net::socket_with(
         AddressFamily::XDP,
         SocketType::RAW,

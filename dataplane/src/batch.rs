@@ -77,6 +77,8 @@ pub struct Packet {
     pub protocol: u8,
     /// Its SA's row.
     pub sa: SaRow,
+    /// Where its opened payload began in the chunk.
+    pub opened_at: usize,
     /// ESP sequence number.
     pub sequence: u32,
     /// Its set.
@@ -112,6 +114,7 @@ impl Packet {
             fragment: (0, 0, false),
             protocol: 0,
             sa: SaRow(0),
+            opened_at: 0,
             sequence: 0,
             set: SetId(0),
             ports: (0, 0),

@@ -40,8 +40,8 @@ pub trait Cores {
     /// Takes the answers and events that are there, in order for each core.
     fn take_answers(&mut self, take: impl FnMut(Answer));
 
-    /// Takes punted packets, each core in turn; stops when `take` says that it had enough.
-    fn take_punts(&mut self, take: impl FnMut(Punt) -> Wanted);
+    /// Takes punted packets. Of one peer, a message comes after those that it presupposes: PPP after L2TP, L2TP after IKE.
+    fn take_punts(&mut self, take: impl FnMut(Punt));
 
     /// How the cores are, for people.
     fn status(&mut self) -> Status;
@@ -51,15 +51,6 @@ pub trait Cores {
 
     /// Sends what is queued and ends the cores.
     fn stop(self);
-}
-
-/// Whether more of the same is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// Go on.
-    More,
-    /// Stop here.
-    Enough,
 }
 
 /// How the data plane is.
@@ -334,7 +325,6 @@ impl<C: Cores> Thread<C> {
             if sent != Some(Ok(())) {
                 *punts_dropped += 1;
             }
-            Wanted::More
         });
         if let Some(control) = control
             && let Err(error) = control

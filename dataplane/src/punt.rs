@@ -40,6 +40,15 @@ impl TokenBucket {
         }
     }
 
+    /// What one peer may take in a period.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "less than the rate, which was 32 bits"
+    )]
+    const fn share(&self) -> u32 {
+        (self.rate / (PEERS * PERIODS) as u64) as u32
+    }
+
     /// Takes one token, if there is one at `now`.
     pub fn take(&mut self, now: Moment) -> bool {
         let passed = now.as_micros().saturating_sub(self.filled.as_micros());
@@ -54,6 +63,11 @@ impl TokenBucket {
         self.level = left;
         true
     }
+}
+
+/// The number of a period of shares.
+const fn period(now: Moment) -> u64 {
+    now.as_micros() / (1_000_000 / PERIODS as u64)
 }
 
 /// A punted packet on its way.
@@ -116,9 +130,44 @@ const BOUNDS: [(u32, u32, usize); PuntKind::ALL.len()] = [
     (40_000, 4_000, 512),
 ];
 
+/// Places of a lane's table of shares; rows that are as many apart share one.
+const SHARES: usize = 4_096;
+/// A sixteenth of a kind's rate is what one peer may have of it.
+const PEERS: u32 = 16;
+/// Shares are counted anew as often as this in a second.
+const PERIODS: u32 = 10;
+
+/// What one peer has had of a kind in one period, so that its flood does not silence the others.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    period: u64,
+    taken: u32,
+}
+
+impl Share {
+    fn take(&mut self, period: u64, limit: u32) -> bool {
+        if self.period != period {
+            *self = Self { period, taken: 0 };
+        }
+        let is_within = self.taken < limit;
+        self.taken += u32::from(is_within);
+        is_within
+    }
+}
+
+/// Whose packet it is, for kinds that only peers with a set can send.
+const fn payer(kind: PuntKind, source: PuntSource) -> Option<usize> {
+    match (kind, source) {
+        (PuntKind::L2tp, PuntSource::L2tp { set, .. }) => Some(set.0 as usize % SHARES),
+        (PuntKind::Ppp, PuntSource::Ppp(session)) => Some(session.0 as usize % SHARES),
+        _ => None,
+    }
+}
+
 #[derive(Debug)]
 struct Lane {
     bucket: TokenBucket,
+    shares: Box<[Share]>,
     full: Producer<PuntBuffer>,
     empty: Consumer<PuntBuffer>,
 }
@@ -180,6 +229,7 @@ fn lane(bucket: TokenBucket, depth: usize) -> (Lane, FarLane) {
     }
     let near = Lane {
         bucket,
+        shares: vec![Share::default(); SHARES].into_boxed_slice(),
         full: full_in,
         empty: empty_out,
     };
@@ -205,7 +255,10 @@ impl Punts {
         now: Moment,
     ) -> Result<(), Reason> {
         let lane = self.lanes.get_mut(kind.index()).ok_or(Reason::PuntQueue)?;
-        if !lane.bucket.take(now) {
+        let share = payer(kind, source).and_then(|payer| lane.shares.get_mut(payer));
+        if share.is_some_and(|share| !share.take(period(now), lane.bucket.share()))
+            || !lane.bucket.take(now)
+        {
             return Err(Reason::PuntRate);
         }
         let mut buffer = lane.empty.pop().map_err(|_| Reason::PuntQueue)?;
@@ -251,7 +304,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::api::SessionRow;
+    use crate::api::{SessionRow, SetId};
 
     const SOURCE: PuntSource = PuntSource::Ppp(SessionRow(3));
 
@@ -302,6 +355,33 @@ mod tests {
             .take(2)
             .collect();
         assert_eq!(kinds, [PuntKind::IkeFirst, PuntKind::Ike]);
+    }
+
+    #[test]
+    fn a_flood_of_one_peer_does_not_silence_another() {
+        let (mut punts, mut queue) = pair();
+        let sources: [fn(u32) -> PuntSource; 2] = [
+            |row| PuntSource::Ppp(SessionRow(row)),
+            |row| PuntSource::L2tp {
+                set: SetId(row),
+                local_port: 1_701,
+                remote_port: 1_701,
+            },
+        ];
+        for (kind, source) in [PuntKind::Ppp, PuntKind::L2tp].into_iter().zip(sources) {
+            for step in 0..20_000 {
+                let now = Moment::from_micros(step * 50);
+                for _ in 0..5 {
+                    let _ = punts.offer(kind, source(7), [&[1], &[]], now);
+                }
+                if step % 500 == 0 {
+                    assert_eq!(punts.offer(kind, source(8), [&[2], &[]], now), Ok(()));
+                }
+                while let Some((kind, buffer)) = queue.take() {
+                    queue.give_back(kind, buffer);
+                }
+            }
+        }
     }
 
     #[test]

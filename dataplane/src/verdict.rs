@@ -111,7 +111,7 @@ reasons! {
     FragmentTooLong "fragment_too_long" "RFC 791 §3.2";
     /// An outer datagram whose fragments did not all come within 30 s.
     FragmentTimeout "fragment_timeout" "RFC 1122 §3.3.2";
-    /// A fragment from a source that holds its share of reassembly already.
+    /// An unfinished datagram that had to make room for a newer one of the same source.
     FragmentShare "fragment_share" "DESIGN §5";
     /// An unfinished datagram that had to make room for a newer one.
     FragmentEvicted "fragment_evicted" "DESIGN §5";

@@ -4,4 +4,4 @@
 pub mod fuzz;
 pub mod keys;
 pub mod pcap;
-pub mod simulator;
+pub mod sim;

@@ -24,6 +24,8 @@ use super::retransmit::{Due, Retransmit};
 pub(super) enum Event {
     /// The call is connected: PPP may begin.
     Connected,
+    /// The answer to this step was late.
+    SentAgain(Stage),
     /// It is over.
     Down(Cause),
 }
@@ -225,7 +227,7 @@ impl Lac {
             Due::Later => None,
             Due::Again => {
                 self.delivery.send_again();
-                None
+                Some(Event::SentAgain(stage))
             }
             Due::Never => self.end(Cause::Silent(stage)),
         }
@@ -480,14 +482,14 @@ mod tests {
         let mut again = 0;
         let cause = loop {
             let at = lac.timeout().unwrap();
-            if let Some(event) = lac.handle_timeout(at) {
-                break event;
+            match lac.handle_timeout(at) {
+                Some(Event::SentAgain(Stage::Tunnel)) => again += sent(&mut lac).len(),
+                event => break event,
             }
-            again += sent(&mut lac).len();
         };
         assert_eq!(
             (again, cause),
-            (6, Event::Down(Cause::Silent(Stage::Tunnel)))
+            (6, Some(Event::Down(Cause::Silent(Stage::Tunnel))))
         );
     }
 }

@@ -112,6 +112,8 @@ pub enum Event {
     Down(Cause),
     /// A further quick mode has replaced the SAs.
     Rekeyed,
+    /// The gateway did not answer this step in time; the message went out again.
+    SentAgain(Stage),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -328,6 +330,7 @@ impl Client {
                 self.farewells.esp = true;
                 self.on_deleted(now, spi, rng);
             }
+            Some(ike::Event::SentAgain(stage)) => self.events.push_back(Event::SentAgain(stage)),
             Some(ike::Event::Down(cause)) => {
                 self.farewells.ike |= cause == Cause::Deleted;
                 self.down(now, cause, rng);
@@ -359,6 +362,7 @@ impl Client {
         match event {
             None => {}
             Some(l2tp::Event::Connected) => self.link.start(now, rng),
+            Some(l2tp::Event::SentAgain(stage)) => self.events.push_back(Event::SentAgain(stage)),
             Some(l2tp::Event::Down(cause)) => {
                 self.farewells.l2tp |=
                     matches!(cause, Cause::TunnelClosed(_) | Cause::CallClosed(_));
@@ -372,6 +376,7 @@ impl Client {
         match event {
             None => {}
             Some(ppp::Event::Up(lease)) => self.on_up(lease),
+            Some(ppp::Event::SentAgain(stage)) => self.events.push_back(Event::SentAgain(stage)),
             Some(ppp::Event::Down(cause)) => self.down(now, cause, rng),
         }
         self.collect();

@@ -256,7 +256,7 @@ pub struct Counters {
 /// What the names of the gateway's drops have in common: `outer.dropped.no_neighbour`.
 const DROPPED: &str = ".dropped.";
 /// What the kernel could not give to a port of the gateway, and why; it counts them as drops of the device too.
-const NOT_GIVEN: [&str; 3] = [".rx_dropped", ".rx_ring_full", ".fill_ring_empty"];
+const NOT_GIVEN: [&str; 2] = [".rx_ring_full", ".fill_ring_empty"];
 
 impl Counters {
     fn parse(text: &str) -> Option<Self> {

@@ -51,6 +51,8 @@ pub struct LogIns {
     pub per_second: f64,
     /// How long one took.
     pub milliseconds: Quantiles,
+    /// Messages that clients sent again because no answer came in time, by step.
+    pub sent_again: BTreeMap<String, u32>,
     /// Packets that gateway and kernel dropped meanwhile, by reason or device; clients sent them again.
     pub drops: BTreeMap<String, u64>,
 }
@@ -138,6 +140,10 @@ impl LogIns {
             .failures()
             .iter()
             .map(|(cause, count)| (cause.to_string(), *count));
+        let again = population
+            .sent_again()
+            .iter()
+            .map(|(stage, count)| (format!("{stage:?}"), *count));
         Self {
             clients: population.len(),
             succeeded,
@@ -145,6 +151,7 @@ impl LogIns {
             seconds: elapsed.as_secs_f64(),
             per_second: f64::from(succeeded) / elapsed.as_secs_f64(),
             milliseconds: Quantiles::of(&histogram, 1_000.0),
+            sent_again: again.collect(),
             drops: BTreeMap::new(),
         }
     }
@@ -209,11 +216,14 @@ impl fmt::Display for Report {
         for (cause, count) in &log_ins.failed {
             writeln!(f, "          {count} failed: {cause}")?;
         }
-        for (reason, count) in &log_ins.drops {
+        for (stage, count) in &log_ins.sent_again {
             writeln!(
                 f,
-                "          dropped meanwhile, and sent again: {count} {reason}"
+                "          {count} messages sent again for want of an answer: {stage}"
             )?;
+        }
+        for (reason, count) in &log_ins.drops {
+            writeln!(f, "          {count} packets dropped meanwhile: {reason}")?;
         }
         writeln!(
             f,

@@ -11,7 +11,7 @@ use rand_chacha::ChaCha20Rng;
 
 use super::tally::Flow;
 use crate::client::ppp::Lease;
-use crate::client::{Cause, Client, Credentials, Datagram, Event, Farewells, Profile, Time};
+use crate::client::{Cause, Client, Credentials, Datagram, Event, Farewells, Profile, Stage, Time};
 
 /// Clients with consecutive outer addresses.
 pub struct Population {
@@ -25,6 +25,7 @@ pub struct Population {
     census: Census,
     failures: BTreeMap<Cause, u32>,
     log_in_times: Vec<Duration>,
+    sent_again: BTreeMap<Stage, u32>,
 }
 
 /// How many clients are where.
@@ -93,6 +94,7 @@ impl Population {
             },
             failures: BTreeMap::new(),
             log_in_times: Vec::new(),
+            sent_again: BTreeMap::new(),
         }
     }
 
@@ -109,6 +111,11 @@ impl Population {
     /// How long each log-in took, in the order in which they were done.
     pub fn log_in_times(&self) -> &[Duration] {
         &self.log_in_times
+    }
+
+    /// Messages that clients had to send again, by the step that was not answered in time.
+    pub const fn sent_again(&self) -> &BTreeMap<Stage, u32> {
+        &self.sent_again
     }
 
     /// Outer address of a client.
@@ -143,7 +150,7 @@ impl Population {
     pub fn connect_next(&mut self, now: Time) -> Option<u32> {
         let begun = self.members.len() - usize::try_from(self.census.idle).ok()?;
         let index = u32::try_from(begun).ok()?;
-        self.census.idle -= 1;
+        self.census.idle = self.census.idle.checked_sub(1)?;
         self.begin(now, index)?;
         Some(index)
     }
@@ -312,6 +319,7 @@ impl Population {
                     self.census.down += 1;
                     *self.failures.entry(cause).or_insert(0) += 1;
                 }
+                Event::SentAgain(stage) => *self.sent_again.entry(stage).or_insert(0) += 1,
                 Event::Rekeyed => {}
             }
         }
@@ -328,11 +336,11 @@ mod tests {
     use rand_core::SeedableRng;
 
     use super::*;
+    use crate::client::Encapsulation;
     use crate::client::esp::Suite;
     use crate::client::ike::keys::Cipher;
     use crate::client::ike::proposal::IkeProposal;
     use crate::client::ppp::Method;
-    use crate::client::{Encapsulation, Stage};
 
     fn population(count: u32) -> Population {
         let profile = Profile {
@@ -395,6 +403,10 @@ mod tests {
             population.handle_timeout(at);
         }
         assert_eq!(sent, 14);
+        assert_eq!(
+            population.sent_again(),
+            &BTreeMap::from([(Stage::Proposal, 12)])
+        );
         assert_eq!(
             population.census(),
             Census {

@@ -126,10 +126,12 @@ impl Pool {
         (grantable && self.taken.insert(address)).then_some(address)
     }
 
-    /// Takes an address that somebody already has.
+    /// Takes an address that somebody already has; one that would not be given out anyway is ignored.
     pub fn reserve(&mut self, address: Ipv4Addr) {
-        self.cut(address.to_bits());
-        self.taken.insert(address);
+        if self.is_free(address.to_bits()) || self.fixed.contains(&address) {
+            self.cut(address.to_bits());
+            self.taken.insert(address);
+        }
     }
 
     /// Takes an address back; one that is not taken is ignored.
@@ -285,6 +287,17 @@ mod tests {
         assert_eq!(pool.allocate("bob"), None);
         pool.release(at(2));
         assert_eq!(pool.allocate("bob"), Some(at(2)));
+    }
+
+    #[test]
+    fn a_reserved_address_that_is_not_the_pools_does_not_become_so() {
+        let mut pool = pool(3, &[at(3)], &[]);
+        for foreign in [at(1), at(3), at(9), Ipv4Addr::new(192, 0, 2, 7)] {
+            pool.reserve(foreign);
+            pool.release(foreign);
+        }
+        assert_eq!(pool.allocate("alice"), Some(at(2)));
+        assert_eq!(pool.allocate("bob"), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use culvert_dataplane::api::{
     Answer, Command, DataplaneConfig, Event, Held, Punt, Refusal, Request, Start,
 };
 use culvert_dataplane::lifeline::Blame;
-use culvert_dataplane::process::{CoreStatus, Cores, Count, StartError, Status, Wanted};
+use culvert_dataplane::process::{CoreStatus, Cores, Count, StartError, Status};
 use culvert_proto::gateway::{Destination, Input, Output, Reserved};
 use culvert_proto::job::JobDone;
 use culvert_proto::rows::{
@@ -134,7 +134,7 @@ impl Cores for MemoryCores {
         self.answers.drain(..).for_each(take);
     }
 
-    fn take_punts(&mut self, _take: impl FnMut(Punt) -> Wanted) {}
+    fn take_punts(&mut self, _take: impl FnMut(Punt)) {}
 
     fn status(&mut self) -> Status {
         let count = |name: &str, value| Count {

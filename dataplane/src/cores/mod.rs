@@ -21,7 +21,7 @@ use tracing::warn;
 
 use crate::api::{Answer, Command, CoreId, Destination, Event, Punt, Refusal, Request, Ticket};
 use crate::link::{Link, Report, Snapshot};
-use crate::process::{CoreStatus, Cores, Count, Status, Wanted};
+use crate::process::{CoreStatus, Cores, Count, Status};
 use crate::verdict::{Ledger, Reason};
 use crate::xdp::Verdicts;
 
@@ -43,6 +43,8 @@ const PARKED: usize = 4_096;
 const PARKED_EACH: usize = 512;
 /// Destinations on the core side that are watched at once.
 const NEIGHBOURS: usize = 16_384;
+/// Punts of one core brought into order at once: all that its queues hold.
+const GATHER: usize = 4_096;
 /// How often waiting is looked at while there is any.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -148,20 +150,27 @@ impl Cores for PacketCores {
         self.advance_all();
     }
 
-    fn take_punts(&mut self, mut take: impl FnMut(Punt) -> Wanted) {
+    fn take_punts(&mut self, mut take: impl FnMut(Punt)) {
         for lane in &mut self.lanes {
             let core = lane.link.core();
-            while let Some((kind, buffer)) = lane.link.take_punt() {
-                let punt = Punt {
-                    core,
-                    source: buffer.source(),
-                    bytes: buffer.bytes().to_vec(),
-                };
+            // What came before a message is there by the time that the message is, if only in another queue.
+            let mut punts = Vec::new();
+            while punts.len() < GATHER
+                && let Some((kind, buffer)) = lane.link.take_punt()
+            {
+                let (source, bytes) = (buffer.source(), buffer.bytes().to_vec());
                 lane.link.give_back(kind, buffer);
-                if take(punt) == Wanted::Enough {
-                    break;
-                }
+                punts.push((
+                    kind.index(),
+                    Punt {
+                        core,
+                        source,
+                        bytes,
+                    },
+                ));
             }
+            punts.sort_by_key(|(precedence, _)| *precedence);
+            punts.into_iter().for_each(|(_, punt)| take(punt));
         }
     }
 

@@ -132,6 +132,7 @@ fn accept(packet: &mut Packet, rows: &mut Rows, is_good: bool) -> Result<(), Rea
     let opened = packet.out.take().ok_or(Reason::NoFrame)?;
     packet.out = Some(std::mem::replace(&mut packet.frame, opened));
     packet.set_range(at, at + len);
+    packet.opened_at = at;
     let trailer = Trailer::parse(packet.rest()).map_err(|_| Reason::BadPadding)?;
     match trailer.next_header {
         Protocol::UDP => {}

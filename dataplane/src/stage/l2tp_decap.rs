@@ -43,6 +43,11 @@ fn take_off(packet: &mut Packet, rows: &Rows) -> Result<(), Reason> {
         .sessions
         .find_ids(packet.set, header.tunnel, header.session)
         .ok_or(Reason::UnknownSession)?;
+    // RFC 4301 §5.2: what comes from another port than the tunnel's is not what the SA is for.
+    let session = rows.sessions.find(packet.session);
+    if session.is_none_or(|session| session.remote_port != from.0) {
+        return Err(Reason::Selector);
+    }
     packet.advance(header.header_len());
     packet.layer = Layer::Ppp;
     Ok(())

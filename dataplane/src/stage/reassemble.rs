@@ -7,8 +7,8 @@ use crate::verdict::{Reason, Verdict};
 
 /// Takes in each fragment; the one that makes a datagram whole becomes it.
 ///
-/// Verdicts: Forward; Held; Merged; Drop(FragmentMalformed, FragmentOverlap, FragmentTooLong, FragmentShare, NoFrame). A datagram that is
-/// given up is counted as FragmentTimeout, FragmentEvicted, or as the fragment that spoilt it.
+/// Verdicts: Forward; Held; Merged; Drop(FragmentMalformed, FragmentOverlap, FragmentTooLong, NoFrame). A datagram that is given up is
+/// counted as FragmentTimeout, FragmentShare, FragmentEvicted, or as the fragment that spoilt it.
 pub fn reassemble(batch: &mut Batch, rows: &mut Rows) {
     for _ in 0..rows.reassembly.expire(rows.now, &mut rows.pool) {
         give_up(rows, Reason::FragmentTimeout);
@@ -49,12 +49,16 @@ fn take_in(packet: &mut Packet, rows: &mut Rows) -> Result<Verdict, Reason> {
 
 /// Makes a place for a new datagram.
 fn begin(key: Key, packet: &Packet, rows: &mut Rows) -> Result<usize, Reason> {
-    if rows.reassembly.held_of(key.source) >= SHARE {
-        return Err(Reason::FragmentShare);
-    }
     let (_, offset, _) = packet.fragment;
     if offset + packet.len() > MAX_LEN {
         return Err(Reason::FragmentTooLong);
+    }
+    // The oldest goes, not the newest: what repeated or forged fragments began would else shut the source out until it expires.
+    if rows.reassembly.held_of(key.source) >= SHARE
+        && let Some(oldest) = rows.reassembly.take_oldest_of(key.source)
+    {
+        rows.pool.give(oldest.into_parts().0);
+        give_up(rows, Reason::FragmentShare);
     }
     let frame = rows.pool.take().ok_or(Reason::NoFrame)?;
     let held = Held::new(key, rows.now, frame, packet.ecn);

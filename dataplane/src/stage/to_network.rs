@@ -147,8 +147,9 @@ fn settle(packet: &mut Packet, rows: &mut Rows) {
         .inbound_mut(packet.sa)
         .filter(|_| packet.out.is_some())
     {
-        let was = IP_PLACE - usize::from(sa.place);
-        sa.place = u8::try_from(at.saturating_sub(was)).unwrap_or(sa.place);
+        // Not where the SA's next packet would begin: one before this in the batch may have changed that.
+        let place = at.saturating_sub(packet.opened_at);
+        sa.place = u8::try_from(place).unwrap_or(sa.place);
     }
 }
 

@@ -207,6 +207,15 @@ impl Reassembly {
         Some(held)
     }
 
+    /// Lets go of the oldest datagram of `source`.
+    pub fn take_oldest_of(&mut self, source: Ipv4Addr) -> Option<Held> {
+        let began = |held: &Held| (held.key.source == source).then_some(held.began);
+        let of_source =
+            |(place, held): (usize, &Option<Held>)| Some((held.as_ref().and_then(began)?, place));
+        let (_, place) = self.held.iter().enumerate().filter_map(of_source).min()?;
+        self.take(place)
+    }
+
     /// Gives up datagrams that have waited too long, and returns how many.
     pub fn expire(&mut self, now: Moment, pool: &mut FramePool) -> u64 {
         if self.count == 0 {

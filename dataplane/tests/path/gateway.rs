@@ -281,6 +281,12 @@ impl Gateway {
         }
     }
 
+    /// Where the SA's last packet had its inner header.
+    pub(crate) fn place(&self, inbound: Spi) -> u8 {
+        let sas = &self.worker.rows().sas;
+        sas.inbound(sas.find(inbound).unwrap()).unwrap().place
+    }
+
     /// Every packet has an end, and every frame a place.
     pub(crate) fn assert_accounted(&self) {
         let rows = self.worker.rows();

@@ -104,6 +104,11 @@ fn outer_cases() -> Vec<(Reason, Vec<u8>)> {
 fn inner_cases() -> Vec<(Reason, Vec<u8>, Protocol)> {
     let ppp = |packet: &[u8]| data(&[&[0xFF, 0x03, 0x00, 0x21][..], packet].concat());
     let to = |destination| inner(INNER, destination);
+    let from_another_port = {
+        let mut datagram = inner(INNER, HOST);
+        datagram[1] ^= 1;
+        datagram
+    };
     let spoilt = {
         let mut packet = ip(INNER, HOST, Protocol::UDP, &[0; 20]);
         packet[10] ^= 1;
@@ -124,6 +129,7 @@ fn inner_cases() -> Vec<(Reason, Vec<u8>, Protocol)> {
     let mut cases = vec![
         (Reason::Dummy, vec![0; 30], Protocol::NO_NEXT_HEADER),
         (Reason::Selector, inner(INNER, HOST), Protocol::TCP),
+        (Reason::Selector, from_another_port, Protocol::UDP),
         (Reason::Selector, inner(INNER, HOST), Protocol(4)),
         (Reason::Selector, udp(1_701, 53, &[0; 20]), Protocol::UDP),
         (Reason::InnerUdpMalformed, vec![0; 5], Protocol::UDP),

@@ -464,6 +464,27 @@ fn controls_own_packets_go_the_same_way() {
     pair.assert_accounted();
 }
 
+#[test]
+fn the_place_of_the_inner_header_is_learnt_from_a_burst_as_from_one_packet() {
+    for framing in [
+        PppFraming::default(),
+        PppFraming {
+            address_control_compressed: true,
+            protocol_compressed: true,
+        },
+    ] {
+        let mut client = Client::new(Suite::AesGcm128, Encapsulation::EspInUdp);
+        (client.framing, client.sequencing) = (framing, Sequencing::On);
+        let mut pair = Pair::new(client);
+        let packets = vec![inner(100); 32];
+        pair.send_to_client(&packets);
+        let l2tp_and_udp = 8 + 12;
+        let ppp = if framing.protocol_compressed { 1 } else { 4 };
+        assert_eq!(pair.theirs.place(pair.client.outbound), l2tp_and_udp + ppp);
+        pair.assert_accounted();
+    }
+}
+
 /// A segment size is clamped to what a path takes, not to nothing, while the set has no SA to answer with.
 #[test]
 fn a_set_that_cannot_answer_yet_clamps_nothing() {

@@ -53,6 +53,8 @@ pub(super) enum Event {
     Secured(Box<Pair>),
     /// The gateway deleted the SA with its SPI.
     EspDeleted(u32),
+    /// The answer to this step was late.
+    SentAgain(Stage),
     /// It is over.
     Down(Cause),
 }
@@ -221,7 +223,7 @@ impl Initiator {
             Due::Later => None,
             Due::Again => {
                 self.core.outgoing.push_back(timer.message.clone());
-                None
+                Some(Event::SentAgain(*stage))
             }
             Due::Never => {
                 let cause = Cause::Silent(*stage);

@@ -55,6 +55,8 @@ pub struct Lease {
 pub(super) enum Event {
     /// IP may flow.
     Up(Lease),
+    /// The answer to this step was late.
+    SentAgain(Stage),
     /// It is over.
     Down(Cause),
 }
@@ -201,6 +203,11 @@ impl Link {
     ) -> Option<Event> {
         match self.login.handle(protocol, packet, &self.credentials, rng) {
             Verdict::Ignored => None,
+            Verdict::Reply(reply) if self.phase == Phase::Authentication => {
+                // RFC 1994 §4.1: the gateway answers a Response that comes again as it did before, so that a lost Success is no end.
+                self.ask(now, protocol, |_, writer| writer.put(&reply));
+                None
+            }
             Verdict::Reply(reply) => {
                 self.put(protocol, Ok(reply));
                 // RFC 1994 §4.2: the answer may be lost, and a repeated response is allowed.
@@ -279,7 +286,7 @@ impl Link {
             Due::Later => None,
             Due::Again => {
                 self.outgoing.extend(timer.message.clone());
-                None
+                Some(Event::SentAgain(stage))
             }
             Due::Never => self.end(Cause::Silent(stage)),
         }

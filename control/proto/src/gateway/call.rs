@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 
-use super::{Asker, Destination, Gateway, Note, Table};
+use super::{Destination, Gateway, Note, Table};
 use crate::job::JobDone;
 use crate::l2tp::{self, SessionConnected, SessionKey, SessionOpened};
 use crate::ppp;
@@ -111,8 +111,14 @@ impl Gateway {
         self.stirred.insert(connected.session);
     }
 
-    /// The call is gone: what it had is free again.
-    pub(super) fn session_closed(&mut self, key: SessionKey, cause: l2tp::Cause) {
+    /// The call is gone: what it had is free again, and whoever waits for an address gets it.
+    pub(super) fn session_closed(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        key: SessionKey,
+        cause: l2tp::Cause,
+    ) {
         let Some(call) = self.calls.remove(&key) else {
             return;
         };
@@ -131,6 +137,10 @@ impl Gateway {
             ppp: call.ended,
             l2tp: cause,
         });
+        if let (Some(_), Some(waiting)) = (call.address, self.waiting.first().copied()) {
+            self.waiting.remove(&waiting);
+            self.lease(now, rng, waiting);
+        }
     }
 
     /// Passes on what one call has to say; false if none has anything.
@@ -155,7 +165,10 @@ impl Gateway {
         let row = call.spec.row;
         match output {
             ppp::Output::Transmit(bytes) => self.transmit(Destination::Ppp(row), bytes),
-            ppp::Output::Job(job) => self.ask(job, |id| Asker::Ppp(key, id)),
+            ppp::Output::Job(job) => {
+                let set = call.spec.set;
+                self.ask_check(job, key, set);
+            }
             ppp::Output::Authenticated { user, address } => {
                 self.authenticated(key, user, address);
                 self.lease(now, rng, key);
@@ -165,7 +178,11 @@ impl Gateway {
                 mru,
                 framing,
             } => self.open(key, address, mru, framing),
-            ppp::Output::Revoked => self.set_phase(key, Phase::Negotiating),
+            ppp::Output::Revoked => {
+                // What LCP agreed on is gone too, before the next frame is sent.
+                call.spec.framing = PppFraming::default();
+                self.set_phase(key, Phase::Negotiating);
+            }
             ppp::Output::Closed { cause } => {
                 call.ended = Some(cause);
                 self.lns

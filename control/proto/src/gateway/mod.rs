@@ -9,9 +9,13 @@
 //! in which they must take effect.
 
 mod call;
+mod clear;
+mod idle;
 mod io;
 mod reserved;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -22,15 +26,17 @@ use serde::{Deserialize, Serialize};
 use crate::deadlines::Deadlines;
 use crate::ike::{self, Responder};
 use crate::job::{Job, JobDone, JobId};
-use crate::l2tp::{self, Lns, Peer, SessionKey, SessionOpened, TunnelKey};
+use crate::l2tp::{self, Lns, Peer, SessionKey, SessionOpened};
 use crate::pool::Pool;
 use crate::ppp;
-use crate::rows::{Change, CoreId, Encapsulation, InnerPorts, SessionRow, SetId};
+use crate::rows::{Change, CoreId, InnerPorts, SessionRow, SetId};
 use crate::spi::Rows;
 use crate::time::Time;
 use crate::users::Users;
 
 use call::Call;
+use clear::ClearSets;
+use idle::IdleSets;
 pub use io::{Destination, Input, Note, Output, Table};
 pub use reserved::Reserved;
 pub use status::{SessionStatus, Status};
@@ -72,8 +78,12 @@ pub struct Gateway {
     stirred: BTreeSet<SessionKey>,
     /// Calls whose user is known and for whom there was no address.
     waiting: BTreeSet<SessionKey>,
-    /// Sets made for peers in the clear, by their tunnels.
-    clear: BTreeMap<TunnelKey, SetId>,
+    /// Sets made for peers in the clear.
+    clear: ClearSets,
+    /// SA sets without a tunnel.
+    idle: IdleSets,
+    /// Not saved: nobody may be working on them. IKE gives its jobs out again, PPP's peers ask again.
+    #[serde(skip)]
     jobs: BTreeMap<JobId, Asker>,
     last_job: u64,
     reserved: BTreeMap<SetId, Reserved>,
@@ -84,8 +94,13 @@ pub struct Gateway {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Asker {
     Ike(JobId),
-    Ppp(SessionKey, JobId),
+    Ppp(SessionKey, SetId, JobId),
 }
+
+/// Password checks that may be under way at once: with 0.1 s each, what two threads do in three seconds, after which a peer asks again.
+const MAX_CHECKS: usize = 64;
+/// Those of them that may be for one set.
+const MAX_CHECKS_OF_SET: usize = 16;
 
 impl Gateway {
     /// A gateway without peers.
@@ -107,7 +122,8 @@ impl Gateway {
             deadlines: Deadlines::default(),
             stirred: BTreeSet::new(),
             waiting: BTreeSet::new(),
-            clear: BTreeMap::new(),
+            clear: ClearSets::default(),
+            idle: IdleSets::default(),
             jobs: BTreeMap::new(),
             last_job: 0,
             reserved: BTreeMap::new(),
@@ -127,8 +143,11 @@ impl Gateway {
                 self.ike.handle_message(now, rng, core, path, bytes)
             }
             Input::L2tp { set, ports, bytes } => {
-                self.lns
-                    .handle_message(now, rng, Peer::Set(set), ports, bytes);
+                // What was on the way when its set was closed is nobody's: the row may be another peer's next.
+                if self.knows(set) {
+                    let peer = self.peer_of(set);
+                    self.lns.handle_message(now, rng, peer, ports, bytes);
+                }
             }
             Input::ClearL2tp { core, path, bytes } => {
                 let ports = InnerPorts {
@@ -151,7 +170,7 @@ impl Gateway {
     pub fn handle_done(&mut self, now: Time, rng: &mut dyn CryptoRng, done: JobDone) {
         match self.jobs.remove(&done.id) {
             Some(Asker::Ike(id)) => self.ike.handle_done(now, rng, JobDone { id, ..done }),
-            Some(Asker::Ppp(session, id)) => {
+            Some(Asker::Ppp(session, _, id)) => {
                 self.handle_ppp_done(now, session, &JobDone { id, ..done });
             }
             None => {}
@@ -170,6 +189,7 @@ impl Gateway {
         self.ike.handle_timeout(now, rng);
         self.lns.handle_timeout(now, rng);
         self.call_timeouts(now, rng);
+        self.idle_timeouts(now, rng);
         self.settle(now, rng);
     }
 
@@ -187,6 +207,7 @@ impl Gateway {
             self.ike.poll_timeout(),
             self.lns.poll_timeout(),
             self.deadlines.next(),
+            self.idle.poll_timeout(),
         ];
         machines.into_iter().flatten().min()
     }
@@ -217,7 +238,8 @@ impl Gateway {
             ike::Output::Change(Change::CloseSet(set)) => self.close_rows(now, rng, set),
             ike::Output::Change(change) => self.change(change),
             ike::Output::Job(job) => self.ask(job, Asker::Ike),
-            ike::Output::SetOpened { .. } | ike::Output::SetClosed { .. } => {}
+            ike::Output::SetOpened { set, .. } => self.idle.set_opened(now, set),
+            ike::Output::SetClosed { set } => self.idle.set_closed(set),
             ike::Output::Note(note) => self.note(Note::Ike(note)),
         }
     }
@@ -225,64 +247,49 @@ impl Gateway {
     fn on_lns(&mut self, now: Time, rng: &mut dyn CryptoRng, output: l2tp::Output) {
         match output {
             l2tp::Output::Transmit { peer, ports, bytes } => {
-                let to = match peer {
-                    Peer::Set(set) => Destination::L2tp { set, ports },
-                    Peer::Clear { core, path } => Destination::ClearL2tp { core, path },
-                };
-                self.transmit(to, bytes);
+                self.transmit(self.destination_of(peer, ports), bytes);
             }
             l2tp::Output::TunnelOpened { tunnel, peer, .. } => {
-                self.tunnel_opened(now, tunnel, peer)
+                self.idle.tunnel_opened(tunnel, peer);
+                self.tunnel_opened(now, tunnel, peer);
             }
-            l2tp::Output::TunnelClosed { tunnel, .. } => self.tunnel_closed(now, rng, tunnel),
+            l2tp::Output::TunnelClosed { tunnel, .. } => {
+                self.idle.tunnel_closed(now, tunnel);
+                self.tunnel_closed(tunnel);
+            }
             l2tp::Output::SessionOpened(opened) => self.session_opened(now, opened),
             l2tp::Output::SessionConnected(connected) => {
                 self.session_connected(now, rng, &connected)
             }
-            l2tp::Output::SessionClosed { session, cause } => self.session_closed(session, cause),
+            l2tp::Output::SessionClosed { session, cause } => {
+                self.session_closed(now, rng, session, cause);
+            }
             l2tp::Output::Note(note) => self.note(Note::L2tp(note)),
         }
     }
 
-    /// A peer in the clear has proved itself: its packets get a set to belong to.
-    fn tunnel_opened(&mut self, now: Time, tunnel: TunnelKey, peer: Peer) {
-        let Peer::Clear { core, path } = peer else {
-            return;
-        };
-        let Some(set) = self.ike.take_row(core) else {
-            self.note(Note::Full(Table::Sets));
-            return self.lns.close_tunnel(now, tunnel);
-        };
-        self.clear.insert(tunnel, set);
-        self.lns.move_peer(peer, set);
-        self.change(Change::OpenSet {
-            set,
-            path,
-            encapsulation: Encapsulation::Clear,
-        });
-    }
-
-    /// A peer in the clear lives as long as the tunnel that made its set; another tunnel makes another set.
-    fn tunnel_closed(&mut self, now: Time, rng: &mut dyn CryptoRng, tunnel: TunnelKey) {
-        let Some(set) = self.clear.remove(&tunnel) else {
-            return;
-        };
-        self.close_rows(now, rng, set);
-        self.ike.give_back_row(set);
-    }
-
     /// Closes a set's row; what is in it goes first, so that no row outlives its set.
     fn close_rows(&mut self, now: Time, rng: &mut dyn CryptoRng, set: SetId) {
+        self.empty_set(now, rng, set);
+        self.change(Change::CloseSet(set));
+    }
+
+    /// Closes the tunnels and sessions of a set.
+    fn empty_set(&mut self, now: Time, rng: &mut dyn CryptoRng, set: SetId) {
         self.lns.close_set(now, set);
         while let Some(output) = self.lns.poll_output() {
             self.on_lns(now, rng, output);
         }
-        self.change(Change::CloseSet(set));
+    }
+
+    /// Whether there is such a set: of an IKE peer, of a peer in the clear, or of an earlier gateway.
+    fn knows(&self, set: SetId) -> bool {
+        self.ike.has_set(set) || self.clear.has(set) || self.reserved.contains_key(&set)
     }
 
     fn session_opened(&mut self, now: Time, opened: SessionOpened) {
-        let Peer::Set(set) = opened.peer else {
-            // Calls come in tunnels that are open, and those of peers in the clear have their set by then.
+        let Some(set) = self.set_of(opened.peer) else {
+            // Calls come in tunnels that are up; this one's peer is in the clear, and there was no set for it.
             return self
                 .lns
                 .close_session(now, opened.session, l2tp::Cause::Administrative);
@@ -315,6 +322,17 @@ impl Gateway {
         let id = JobId(self.last_job);
         self.jobs.insert(id, asker(job.id));
         self.outputs.push_back(Output::Job(Job { id, ..job }));
+    }
+
+    /// Has a password checked, unless too many are: their calls may be gone, but the work is still to be done. The peer repeats itself.
+    fn ask_check(&mut self, job: Job, session: SessionKey, set: SetId) {
+        let of = |asker: &&Asker| matches!(asker, Asker::Ppp(..));
+        let of_set = |asker: &&Asker| matches!(asker, Asker::Ppp(_, other, _) if *other == set);
+        if self.jobs.values().filter(of).count() < MAX_CHECKS
+            && self.jobs.values().filter(of_set).count() < MAX_CHECKS_OF_SET
+        {
+            self.ask(job, |id| Asker::Ppp(session, set, id));
+        }
     }
 
     fn transmit(&mut self, to: Destination, bytes: Vec<u8>) {

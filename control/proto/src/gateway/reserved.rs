@@ -48,6 +48,8 @@ impl Gateway {
         let Some(reserved) = self.reserved.remove(&set) else {
             return;
         };
+        // Its peer may have dialled anew over the old SAs: its tunnel must not be the next owner's of the row.
+        self.empty_set(now, rng, set);
         self.ike.release(set, &reserved.inbound);
         for (row, _) in &reserved.sessions {
             self.give_back_row(*row);

@@ -1,6 +1,6 @@
 //! Diffie-Hellman work that is given out and waited for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use culvert_wire::ike::{Cookie, MessageId};
 use serde::{Deserialize, Serialize};
@@ -25,12 +25,15 @@ pub(super) struct Jobs {
     /// working on it.
     #[serde(skip)]
     given_below: u64,
+    /// Jobs given out for which nobody waits any more. Not saved, as above.
+    #[serde(skip)]
+    abandoned: BTreeSet<JobId>,
 }
 
 impl Jobs {
-    /// Number of jobs not done yet.
+    /// Number of jobs not done yet, those that nobody waits for any more included: they are still to be worked off.
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.abandoned.len()
     }
 
     /// Enters a job.
@@ -51,8 +54,16 @@ impl Jobs {
         })
     }
 
-    /// Strikes a job off; says who waited, unless nobody does any more.
+    /// Nobody waits for a job any more.
+    pub(super) fn abandon(&mut self, id: JobId) {
+        if self.waiting.remove(&id).is_some() && id.0 < self.given_below {
+            self.abandoned.insert(id);
+        }
+    }
+
+    /// Strikes off a job that is done; says who waited, unless nobody does any more.
     pub(super) fn take(&mut self, id: JobId) -> Option<Waiting> {
+        self.abandoned.remove(&id);
         self.waiting.remove(&id).map(|(waiting, _)| waiting)
     }
 }

@@ -208,6 +208,11 @@ impl Responder {
         self.remove_pair(inbound);
     }
 
+    /// Whether this set is one of ours.
+    pub fn has_set(&self, set: SetId) -> bool {
+        self.sets.set(set).is_some()
+    }
+
     /// Takes a set row for a peer that has no SAs; `None` if all are taken.
     pub fn take_row(&mut self, core: CoreId) -> Option<SetId> {
         self.sets.take_row(core)
@@ -418,7 +423,7 @@ impl Responder {
         };
         leave(&mut self.established_at, sa.path.remote, cookie);
         for job in sa.state.jobs() {
-            self.jobs.take(job);
+            self.jobs.abandon(job);
         }
         for id in sa.state.exchanges() {
             self.timers.cancel(Timer::QuickMode(cookie, id));

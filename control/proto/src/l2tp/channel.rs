@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// The window of a peer that names none (RFC 2661 §4.4.3).
 pub(super) const DEFAULT_PEER_WINDOW: u16 = 4;
 
+/// The widest window that we make use of: what is in flight stays small.
+const MAX_PEER_WINDOW: u16 = 1_024;
+
 /// Transmissions of a message before its peer counts as gone: after 1, 2, 4, 8, 8 and 8 seconds.
 const MAX_TRANSMISSIONS: u32 = 6;
 
@@ -82,7 +85,7 @@ pub(super) enum Expiry {
 impl Channel {
     /// Starts with a peer whose first message had sequence number `first_ns`. What comes early is kept only after [`Self::widen`].
     pub(super) fn new(peer_tunnel: TunnelId, first_ns: u16, peer_window: u16) -> Self {
-        let peer_window = peer_window.max(1);
+        let peer_window = peer_window.clamp(1, MAX_PEER_WINDOW);
         Self {
             peer_tunnel,
             next_ns: 0,
@@ -376,6 +379,19 @@ mod tests {
         assert!(sent(&mut channel).is_empty());
         channel.acknowledge(7);
         assert_eq!(sent(&mut channel).len(), 3);
+    }
+
+    #[test]
+    fn a_window_wider_than_ours_is_not_filled() {
+        let mut channel = channel(0, u16::MAX);
+        let mut next = 0;
+        while next < 40_000 {
+            send(&mut channel);
+            next += u16::try_from(sent(&mut channel).len()).unwrap();
+            channel.acknowledge(next);
+        }
+        (0..u32::from(MAX_PEER_WINDOW) + 9).for_each(|_| send(&mut channel));
+        assert_eq!(sent(&mut channel).len(), usize::from(MAX_PEER_WINDOW));
     }
 
     #[test]

@@ -150,20 +150,12 @@ impl Lns {
         }
     }
 
-    /// Gives the tunnels of a peer in the clear to the set that was made for it. The set must have none.
-    pub fn move_peer(&mut self, from: Peer, to: SetId) {
-        let to = Peer::Set(to);
-        for key in self.tunnels_of(from) {
-            if let Some(tunnel) = self.tunnels.get_mut(&key) {
-                self.by_id.remove(&(from, tunnel.local));
-                tunnel.peer = to;
-                self.by_id.insert((to, tunnel.local), key);
-            }
-        }
-        if let Some(retired) = self.retired.remove(&from) {
-            self.timers.cancel(Timer::Forget(from));
-            self.retired.insert(to, retired);
-        }
+    /// Whether a peer has a tunnel, one that is being set up or closed included.
+    pub fn has_tunnel(&self, peer: Peer) -> bool {
+        self.by_id
+            .range((peer, TunnelId(0))..)
+            .next()
+            .is_some_and(|((other, _), _)| *other == peer)
     }
 
     /// When [`Self::handle_timeout`] is to be called next.

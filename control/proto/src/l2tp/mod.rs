@@ -32,4 +32,4 @@ pub use output::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -37,7 +37,15 @@ pub(super) struct Found {
 pub(super) struct Authentication {
     method: Method,
     state: State,
+    past: Past,
+}
+
+/// What a new authentication in the same session must know of those before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Past {
+    /// Wrong passwords since the last right one.
     failures: u32,
+    /// The last job, which may not be done yet: its number must not come again.
     last_job: u64,
 }
 
@@ -113,7 +121,7 @@ pub(super) enum Step {
 
 impl Authentication {
     /// Starts with a method; CHAP's first challenge is in [`Self::challenge`].
-    pub(super) fn new(method: Method, rng: &mut dyn CryptoRng) -> Self {
+    pub(super) fn new(method: Method, rng: &mut dyn CryptoRng, past: Past) -> Self {
         let state = match method {
             Method::Pap => State::ExpectPapRequest,
             Method::ChapMd5 | Method::MsChapV2 => {
@@ -128,9 +136,18 @@ impl Authentication {
         Self {
             method,
             state,
-            failures: 0,
-            last_job: 0,
+            past,
         }
+    }
+
+    /// What the next authentication must know.
+    pub(super) const fn past(&self) -> Past {
+        self.past
+    }
+
+    /// Whether a wrong password is not answered yet.
+    pub(super) const fn is_punished(&self) -> bool {
+        matches!(self.state, State::ExpectPenalty(_))
     }
 
     /// The protocol that the method speaks.
@@ -143,7 +160,7 @@ impl Authentication {
 
     /// Whether the peer gave a wrong proof.
     pub(super) const fn has_failed(&self) -> bool {
-        self.failures != 0
+        self.past.failures != 0
     }
 
     /// The challenge to send, and to send again until it is answered.
@@ -251,8 +268,8 @@ impl Authentication {
         let Ok(request) = pap::Request::parse(received.data) else {
             return Step::Malformed;
         };
-        self.last_job += 1;
-        let job = JobId(self.last_job);
+        self.past.last_job += 1;
+        let job = JobId(self.past.last_job);
         self.state = State::ExpectCheck(ExpectCheck {
             identifier: received.identifier,
             job,
@@ -337,8 +354,8 @@ impl Authentication {
     }
 
     const fn fails_for_good(&mut self, tries: u32) -> bool {
-        self.failures += 1;
-        self.failures >= tries
+        self.past.failures += 1;
+        self.past.failures >= tries
     }
 
     fn punish(&mut self, frame: Vec<u8>, again: Again) -> Step {
@@ -347,6 +364,7 @@ impl Authentication {
     }
 
     fn prove(&mut self, identifier: u8, frame: Vec<u8>, user: Found) -> Step {
+        self.past.failures = 0;
         self.state = State::Proved(Verdict {
             identifier,
             frame: frame.clone(),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::deadlines::Deadlines;
 use crate::job::{JobDone, Outcome};
-use crate::ppp::authentication::{Authentication, REPEAT, Step};
+use crate::ppp::authentication::{Authentication, Past, REPEAT, Step};
 use crate::ppp::config::Config;
 use crate::ppp::ipcp::Ipcp;
 use crate::ppp::lcp::Lcp;
@@ -73,6 +73,7 @@ pub struct Session {
     config: Config,
     lcp: Option<Negotiation<Lcp>>,
     phase: Phase,
+    past: Past,
     /// Whether the peer's packets are let through.
     forwarding: bool,
     /// An IPCP request that came before the peer was authenticated.
@@ -95,6 +96,7 @@ impl Session {
             config,
             lcp: None,
             phase: Phase::Establish,
+            past: Past::default(),
             forwarding: false,
             parked: None,
             echoes: 0,
@@ -265,7 +267,9 @@ impl Session {
     }
 
     fn apply_lcp(&mut self, now: Time, rng: &mut dyn CryptoRng, effects: Effects) {
+        let mut is_escape = false;
         if effects.signal == Some(Signal::Down) {
+            is_escape = self.is_punished();
             self.lower_down(now);
         }
         self.transmit_all(effects.frames);
@@ -273,22 +277,42 @@ impl Session {
             Some(Signal::Up) => self.authenticate(now, rng),
             Some(Signal::Finished) => self.die(Cause::Unreachable),
             Some(Signal::Hopeless(cause)) => self.close(now, cause),
+            // Who begins anew does not wait for the answer to a wrong password.
+            Some(Signal::Down) if is_escape => self.close(now, Cause::AuthenticationFailed),
             Some(Signal::Down) | None => {}
         }
     }
 
-    /// LCP is no longer open: whatever stood on it falls, forwarding first.
+    const fn is_punished(&self) -> bool {
+        matches!(&self.phase, Phase::Authenticate(authentication) if authentication.is_punished())
+    }
+
+    /// LCP is no longer open: whatever stood on it falls, forwarding first. A peer that has not proved itself gains no time by it.
     fn lower_down(&mut self, now: Time) {
         self.revoke();
         self.parked = None;
-        for timer in Timer::ALL.into_iter().filter(|&timer| timer != Timer::Lcp) {
+        let proved = matches!(self.phase, Phase::AwaitAddress(_) | Phase::Network(..));
+        if let Phase::Authenticate(authentication)
+        | Phase::AwaitAddress(authentication)
+        | Phase::Network(authentication, _) = &self.phase
+        {
+            self.past = authentication.past();
+        }
+        let goes_on = |timer| match timer {
+            Timer::Lcp => true,
+            Timer::Authentication | Timer::Negotiation => !proved && self.cause.is_none(),
+            Timer::Ipcp | Timer::Challenge | Timer::Penalty | Timer::Echo => false,
+        };
+        for timer in Timer::ALL.into_iter().filter(|timer| !goes_on(*timer)) {
             self.timers.cancel(timer);
         }
         match self.cause {
             Some(_) => self.phase = Phase::Terminate,
             None => {
                 self.phase = Phase::Establish;
-                self.limit(now);
+                if proved {
+                    self.limit(now);
+                }
             }
         }
     }
@@ -305,7 +329,7 @@ impl Session {
 
     fn authenticate(&mut self, now: Time, rng: &mut dyn CryptoRng) {
         let Some(lcp) = &self.lcp else { return };
-        self.phase = Phase::Authenticate(Authentication::new(lcp.policy.method, rng));
+        self.phase = Phase::Authenticate(Authentication::new(lcp.policy.method, rng, self.past));
         self.timers
             .set_after(Timer::Echo, now, self.config.echo_after);
         self.send_challenge(now);

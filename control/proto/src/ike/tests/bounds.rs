@@ -187,3 +187,27 @@ fn a_failed_proof_is_one_note_and_no_more() {
     world.deliver(client.path, &message);
     assert_eq!(world.events, [Event::AuthenticationFailed]);
 }
+
+/// THREATS D4: a peer that gives up its exchanges leaves work behind that counts until it is done.
+#[test]
+fn work_of_peers_that_have_gone_counts_until_it_is_done() {
+    let mut config = config();
+    config.limits.jobs = 4;
+    config.limits.half_open_per_source = 1;
+    let mut world = World::new(config, 1);
+    world.held = Some(Vec::new());
+    for seed in 0..20 {
+        let mut client = Client::new(seed, &format!("198.51.100.101:{}", 1_000 + seed));
+        let message = client.message_1();
+        let reply = world.ask(client.path, &message);
+        client.read_message_2(&reply);
+        world.deliver(client.path, &client.message_3());
+    }
+    let held = world.held.take().unwrap();
+    assert_eq!(held.len(), 4);
+    for job in held {
+        let done = job.run(&mut world.rng);
+        world.responder.handle_done(world.now, &mut world.rng, done);
+    }
+    world.log_in(&mut Client::new(99, "198.51.100.101:500"));
+}

@@ -9,20 +9,20 @@ use culvert_wire::writer::Writer;
 
 /// What the client has been told or has told.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
-    pub(super) tunnel: TunnelId,
-    pub(super) session: SessionId,
-    pub(super) server_tunnel: TunnelId,
-    pub(super) server_session: SessionId,
-    pub(super) ns: u16,
-    pub(super) nr: u16,
-    pub(super) window: u16,
-    pub(super) unacknowledged: VecDeque<(u16, Vec<u8>)>,
-    pub(super) finished: bool,
+pub(crate) struct Client {
+    pub(crate) tunnel: TunnelId,
+    pub(crate) session: SessionId,
+    pub(crate) server_tunnel: TunnelId,
+    pub(crate) server_session: SessionId,
+    pub(crate) ns: u16,
+    pub(crate) nr: u16,
+    pub(crate) window: u16,
+    pub(crate) unacknowledged: VecDeque<(u16, Vec<u8>)>,
+    pub(crate) finished: bool,
 }
 
 impl Client {
-    pub(super) const fn new(tunnel: u16, session: u16) -> Self {
+    pub(crate) const fn new(tunnel: u16, session: u16) -> Self {
         Self {
             tunnel: TunnelId(tunnel),
             session: SessionId(session),
@@ -37,7 +37,7 @@ impl Client {
     }
 
     /// Makes a message with the AVPs it must have.
-    pub(super) fn message(&mut self, kind: MessageType) -> Vec<u8> {
+    pub(crate) fn message(&mut self, kind: MessageType) -> Vec<u8> {
         let (tunnel, session, window) = (self.tunnel.0, self.session.0, self.window);
         self.message_with(kind, |writer| {
             let need = Need::Mandatory;
@@ -76,7 +76,7 @@ impl Client {
     }
 
     /// Makes a message whose AVPs after the type `avps` appends.
-    pub(super) fn message_with(
+    pub(crate) fn message_with(
         &mut self,
         kind: MessageType,
         avps: impl FnOnce(&mut Writer<'_>),
@@ -104,7 +104,7 @@ impl Client {
         bytes
     }
 
-    pub(super) fn zlb(&self) -> Vec<u8> {
+    pub(crate) fn zlb(&self) -> Vec<u8> {
         message::zlb(ControlHeader {
             tunnel: self.server_tunnel,
             session: SessionId(0),
@@ -115,7 +115,7 @@ impl Client {
     }
 
     /// Takes a message; returns its type if it is new, and what else to send at once.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Option<MessageType> {
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<MessageType> {
         let message = ControlMessage::parse(bytes).unwrap();
         assert_eq!(message.header.tunnel, self.tunnel);
         let nr = message.header.nr;
@@ -146,7 +146,7 @@ impl Client {
 }
 
 /// The result code in a CDN or StopCCN.
-pub(super) fn result(bytes: &[u8]) -> (u16, ErrorCode) {
+pub(crate) fn result(bytes: &[u8]) -> (u16, ErrorCode) {
     let message = ControlMessage::parse(bytes).unwrap();
     let mut avps = Avps::new(message.avps).map(Result::unwrap);
     let avp = avps.find(|avp| avp.attribute == AttributeType::RESULT_CODE);

@@ -132,19 +132,3 @@ fn a_peer_that_opens_tunnels_without_end_runs_out_of_ids() {
     let outputs = server.receive(&Client::new(1, 1).message(MessageType::SCCRQ));
     assert_eq!(kinds(&outputs), [MessageType::SCCRP]);
 }
-
-#[test]
-fn a_peer_in_the_clear_moves_to_the_set_made_for_it() {
-    let mut server = Server::new(Config::default());
-    let mut client = Client::new(500, 600);
-    for kind in [MessageType::SCCRQ, MessageType::SCCCN] {
-        for reply in sent(&server.receive_from(clear_peer(), &client.message(kind))) {
-            client.take(reply);
-        }
-    }
-    server.lns.move_peer(clear_peer(), SET);
-    let outputs = server.receive(&client.message(MessageType::ICRQ));
-    assert_eq!(kinds(&outputs), [MessageType::ICRP]);
-    server.lns.close_set(server.now, SET);
-    assert!(server.lns.is_empty());
-}

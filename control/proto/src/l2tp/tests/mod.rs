@@ -1,7 +1,7 @@
 //! Tests of the whole server, against packets captured from clients and against a client of the tests' own.
 
 mod captured;
-mod client;
+pub(crate) mod client;
 mod hostile;
 mod interleavings;
 mod limits;
