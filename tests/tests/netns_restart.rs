@@ -1,6 +1,7 @@
 //! One of the two planes is killed while packets flow: what is lost, what comes back, and what must never happen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use culvert_bench::demo::network::GATEWAY;
@@ -14,6 +15,8 @@ use culvert_wire::ipv4::Packet;
 use rustix::process::Signal;
 
 const CLIENTS: u32 = 20;
+/// The client that dials again.
+const BACK: u32 = 3;
 const SIZE: usize = 200;
 const PACE: Pace = Pace::Open { per_second: 2_000 };
 /// When the plane is killed, and how long is sent.
@@ -52,7 +55,8 @@ fn sessions_flow_on_while_control_is_killed_and_a_new_one_serves_new_clients() {
     let new = addresses(lab.engine.population(), CLIENTS..CLIENTS + 1);
     assert!(taken.is_disjoint(&new), "{new:?} is taken");
 
-    lab.engine.connect_again(3).expect("it was logged in");
+    let old_packet = last_esp_from(&lab, lab.engine.population().address(BACK));
+    lab.engine.connect_again(BACK).expect("it was logged in");
     lab.hold_until(
         "a client of an unknown set is back",
         |gateway, population| {
@@ -65,6 +69,13 @@ fn sessions_flow_on_while_control_is_killed_and_a_new_one_serves_new_clients() {
 
     // Known and unknown sessions side by side.
     lab.lose_nothing(SIZE, PACE, KILL_AFTER);
+
+    // A row that were still there would tell that it has seen the packet.
+    RawSender::new(&lab.network).send(&old_packet);
+    lab.hold_until("the old row is closed", |gateway, _| {
+        gateway.packets().get("outer.dropped.unknown_spi") == Some(&1)
+    });
+    assert_eq!(refused(&lab), 0);
 }
 
 #[test]
@@ -105,6 +116,7 @@ fn traffic_resumes_within_a_second_of_the_data_planes_death_and_nothing_is_sent_
         run.down.missing(),
         run.down.sent
     ));
+    no_sequence_number_is_sent_twice(&lab.outer.frames(), killed);
     for gap in gaps {
         assert!(
             gap.is_some_and(|gap| gap <= Duration::from_secs(1)),
@@ -201,15 +213,26 @@ fn nothing_recorded_is_taken_again(lab: &mut Lab, killed: Instant) {
     assert_eq!(refused(lab), before + 300);
 }
 
+/// The newest ESP packet of the client with this outer address.
+fn last_esp_from(lab: &Lab, source: Ipv4Addr) -> Vec<u8> {
+    let frames = lab.outer.frames();
+    let mut packets = frames
+        .iter()
+        .rev()
+        .filter(|frame| frame.way == Way::Out && frame.esp().is_some());
+    let is_its =
+        |packet: &[u8]| Packet::parse(packet).is_ok_and(|packet| packet.source() == source);
+    let found = packets.find(|frame| is_its(&frame.packet));
+    found.expect("it has sent some").packet.clone()
+}
+
 fn refused(lab: &Lab) -> u64 {
     let packets = lab.gateway.packets();
     refusals(&packets).map(|(_, count)| count).sum()
 }
 
 /// Drops because a packet came again or is too old to tell.
-fn refusals(
-    packets: &std::collections::BTreeMap<String, u64>,
-) -> impl Iterator<Item = (&String, u64)> {
+fn refusals(packets: &BTreeMap<String, u64>) -> impl Iterator<Item = (&String, u64)> {
     let is_refusal = |name: &str| {
         [
             "outer.dropped.replay_duplicate",
@@ -223,10 +246,7 @@ fn refusals(
         .map(|(name, count)| (name, *count))
 }
 
-fn addresses(
-    population: &Population,
-    clients: std::ops::Range<u32>,
-) -> BTreeSet<Option<std::net::Ipv4Addr>> {
+fn addresses(population: &Population, clients: std::ops::Range<u32>) -> BTreeSet<Option<Ipv4Addr>> {
     clients
         .map(|index| population.lease(index).and_then(|lease| lease.address))
         .inspect(|address| assert!(address.is_some(), "no address"))
