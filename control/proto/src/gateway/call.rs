@@ -12,6 +12,9 @@ use crate::ppp;
 use crate::rows::{Change, Phase, PppFraming, Sequencing, SessionRow, SessionSpec, SetId};
 use crate::time::Time;
 
+/// Longest frame that is kept until its call is connected, in bytes: an LCP request is far shorter.
+const MAX_EARLY: usize = 512;
+
 /// One call.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Call {
@@ -27,6 +30,8 @@ pub(super) struct Call {
     fixed: Option<Ipv4Addr>,
     /// PPP, once the call is connected.
     ppp: Option<ppp::Session>,
+    /// The last frame that came before ICCN: a client that sends both at once must not wait for its LCP timer.
+    early: Option<Vec<u8>>,
     /// Why PPP ended.
     ended: Option<ppp::Cause>,
 }
@@ -52,13 +57,14 @@ impl Call {
             address: None,
             fixed: None,
             ppp: None,
+            early: None,
             ended: None,
         }
     }
 }
 
 impl Gateway {
-    /// Takes a PPP frame; one of a session that is gone, or not connected yet, is dropped.
+    /// Takes a PPP frame; one of a session that is gone is dropped, one of a session that is not connected yet is kept.
     pub(super) fn handle_frame(
         &mut self,
         now: Time,
@@ -69,9 +75,15 @@ impl Gateway {
         let Some(&key) = self.by_row.get(&row) else {
             return;
         };
-        if let Some(session) = self.calls.get_mut(&key).and_then(|call| call.ppp.as_mut()) {
-            session.handle_frame(now, rng, &self.users, bytes);
-            self.stirred.insert(key);
+        let Some(call) = self.calls.get_mut(&key) else {
+            return;
+        };
+        match &mut call.ppp {
+            Some(session) => {
+                session.handle_frame(now, rng, &self.users, bytes);
+                self.stirred.insert(key);
+            }
+            None => call.early = (bytes.len() <= MAX_EARLY).then(|| bytes.to_vec()),
         }
     }
 
@@ -102,7 +114,11 @@ impl Gateway {
         let Some(call) = self.calls.get_mut(&connected.session) else {
             return;
         };
-        call.ppp = Some(ppp::Session::new(now, rng, config));
+        let mut session = ppp::Session::new(now, rng, config);
+        if let Some(frame) = call.early.take() {
+            session.handle_frame(now, rng, &self.users, &frame);
+        }
+        call.ppp = Some(session);
         if call.spec.sequencing != connected.sequencing {
             call.spec.sequencing = connected.sequencing;
             let spec = call.spec.clone();

@@ -356,6 +356,20 @@ fn a_call_in_the_clear_has_set_row_and_address_and_gives_all_back() {
 }
 
 #[test]
+fn a_request_of_lcp_that_overtakes_iccn_is_answered_once_the_call_is_connected() {
+    let mut world = World::new(1);
+    let mut client = Client::new(500, 600);
+    world.exchange(Way::Clear, &mut client, MessageType::SCCRQ);
+    world.exchange(Way::Clear, &mut client, MessageType::SCCCN);
+    let way = world.settled(Way::Clear);
+    let opened = world.exchange(way, &mut client, MessageType::ICRQ);
+    let row = opened.iter().find_map(opened_session).unwrap();
+    assert_eq!(world.give_ppp(row, &frame(LCP, 1, 9, &[])), []);
+    world.exchange(way, &mut client, MessageType::ICCN);
+    assert_eq!(world.last_frame(row, LCP, 2)[3], 9);
+}
+
+#[test]
 fn a_call_request_sent_before_the_peer_in_the_clear_had_its_set_is_accepted() {
     let mut world = World::new(1);
     let mut client = Client::new(500, 600);
