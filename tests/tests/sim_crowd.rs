@@ -11,13 +11,16 @@ use culvert_dataplane::verdict::Reason;
 use culvert_tests::sim::frame::{self, Cut, Ends};
 use culvert_tests::sim::lan::HOST;
 use culvert_tests::sim::network::Conditions;
+use culvert_tests::sim::plane::Held;
 use culvert_tests::sim::setting::{Setting, credentials, profile};
 use culvert_tests::sim::{MemberId, Restore, World};
 use culvert_wire::ipv4::{Packet, Protocol};
 
 const CLIENTS: usize = 200;
 
-/// Longer than an IKE SA lives. DELETE is not acknowledged: where it is lost, SAs live to their end.
+/// Longer than a tunnel without a session and then a set without a tunnel live.
+const UNUSED: Duration = Duration::from_secs(300);
+/// Longer than an IKE SA lives. DELETE is not acknowledged: where it is lost, it lives to its end.
 const FORGOTTEN: Duration = Duration::from_secs(9 * 3_600);
 
 fn outer(number: usize) -> Ipv4Addr {
@@ -125,6 +128,12 @@ fn assert_all_leave(world: &mut World, seed: u64) {
     for id in ids(world) {
         world.act(id, |client, now, rng| client.disconnect(now, rng));
     }
+    world.pass(UNUSED);
+    assert_eq!(
+        world.held(),
+        Held::default(),
+        "seed {seed}: sets without a tunnel go soon"
+    );
     world.pass(FORGOTTEN);
     for (_, member) in world.members() {
         assert_eq!(member.cause(), Some(Cause::LoggedOut), "seed {seed}");

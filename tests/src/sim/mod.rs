@@ -86,7 +86,7 @@ pub struct Member {
     client: Client,
     outer: Ipv4Addr,
     nat: Option<NatId>,
-    /// Its events so far.
+    /// Its events so far, but for messages sent again.
     pub events: Vec<Event>,
     /// IP packets that reached it.
     pub received: Vec<Vec<u8>>,
@@ -637,9 +637,9 @@ impl World {
             self.send_outer(id, datagram.outer, &datagram.bytes);
         }
         let member = &mut self.members[id.0];
-        member
-            .events
-            .extend(std::iter::from_fn(|| member.client.poll_event()));
+        let events = std::iter::from_fn(|| member.client.poll_event());
+        let told = events.filter(|event| !matches!(event, Event::SentAgain(_)));
+        member.events.extend(told);
     }
 
     /// Sends a client's datagram through its translator, cut for the path.

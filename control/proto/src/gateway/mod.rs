@@ -82,8 +82,6 @@ pub struct Gateway {
     clear: ClearSets,
     /// SA sets without a tunnel.
     idle: IdleSets,
-    /// Not saved: nobody may be working on them. IKE gives its jobs out again, PPP's peers ask again.
-    #[serde(skip)]
     jobs: BTreeMap<JobId, Asker>,
     last_job: u64,
     reserved: BTreeMap<SetId, Reserved>,
