@@ -3,5 +3,6 @@
 
 pub mod fuzz;
 pub mod keys;
+pub mod netns;
 pub mod pcap;
 pub mod sim;

@@ -123,10 +123,22 @@ enum Phase {
     Down,
 }
 
+/// Which good-byes of the gateway a client has heard, also after it was down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Farewells {
+    /// CDN or StopCCN.
+    pub l2tp: bool,
+    /// DELETE of an ESP SA.
+    pub esp: bool,
+    /// DELETE of the IKE SA.
+    pub ike: bool,
+}
+
 /// One simulated client.
 #[derive(Debug)]
 pub struct Client {
     phase: Phase,
+    farewells: Farewells,
     ike: Initiator,
     secured: Option<Box<Secured>>,
     lac: Lac,
@@ -146,6 +158,7 @@ impl Client {
     ) -> Self {
         Self {
             phase: Phase::Down,
+            farewells: Farewells::default(),
             l2tp_port: profile.l2tp_port,
             ike: Initiator::new(profile.clone(), local, gateway),
             secured: None,
@@ -275,11 +288,21 @@ impl Client {
         self.phase == Phase::Up
     }
 
+    /// Whether it has failed or was logged out, or has not begun.
+    pub fn is_down(&self) -> bool {
+        self.phase == Phase::Down
+    }
+
     /// Packets that were not taken, by reason.
     pub fn discards(&self) -> Discards {
         self.secured
             .as_ref()
             .map_or_else(Discards::default, |secured| secured.discards())
+    }
+
+    /// What the gateway said on its way out.
+    pub const fn farewells(&self) -> Farewells {
+        self.farewells
     }
 
     fn handle_ike(&mut self, now: Time, port: u16, message: &[u8], rng: &mut ChaCha20Rng) {
@@ -290,6 +313,8 @@ impl Client {
     fn on_ike(&mut self, now: Time, event: Option<ike::Event>, rng: &mut ChaCha20Rng) {
         match event {
             None => {}
+            // A quick mode that ends after the good-bye has no use any more.
+            Some(ike::Event::Secured(_)) if self.phase == Phase::Down => {}
             Some(ike::Event::Secured(pair)) => match &mut self.secured {
                 None => {
                     self.secured = Some(Box::new(Secured::new(&pair)));
@@ -301,9 +326,15 @@ impl Client {
                     self.events.push_back(Event::Rekeyed);
                 }
             },
-            Some(ike::Event::EspDeleted(spi)) => self.on_deleted(now, spi, rng),
+            Some(ike::Event::EspDeleted(spi)) => {
+                self.farewells.esp = true;
+                self.on_deleted(now, spi, rng);
+            }
             Some(ike::Event::SentAgain(stage)) => self.events.push_back(Event::SentAgain(stage)),
-            Some(ike::Event::Down(cause)) => self.down(now, cause, rng),
+            Some(ike::Event::Down(cause)) => {
+                self.farewells.ike |= cause == Cause::Deleted;
+                self.down(now, cause, rng);
+            }
         }
         self.collect();
     }
@@ -332,7 +363,11 @@ impl Client {
             None => {}
             Some(l2tp::Event::Connected) => self.link.start(now, rng),
             Some(l2tp::Event::SentAgain(stage)) => self.events.push_back(Event::SentAgain(stage)),
-            Some(l2tp::Event::Down(cause)) => self.down(now, cause, rng),
+            Some(l2tp::Event::Down(cause)) => {
+                self.farewells.l2tp |=
+                    matches!(cause, Cause::TunnelClosed(_) | Cause::CallClosed(_));
+                self.down(now, cause, rng);
+            }
         }
         self.collect();
     }

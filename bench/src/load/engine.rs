@@ -155,6 +155,24 @@ impl<P: Port> Engine<P> {
         }
     }
 
+    /// Begins the log-in of the next client that has not begun; [`Engine::hold`] goes on with it. Returns which.
+    pub fn connect_next(&mut self) -> Option<u32> {
+        let index = self.population.connect_next(self.now())?;
+        self.send_messages(index);
+        self.flush();
+        Some(index)
+    }
+
+    /// Has a client forget all and log in anew from the same address; [`Engine::hold`] goes on with it.
+    ///
+    /// `None` if it has never begun.
+    pub fn connect_again(&mut self, index: u32) -> Option<()> {
+        self.population.connect_again(self.now(), index)?;
+        self.send_messages(index);
+        self.flush();
+        Some(())
+    }
+
     /// Answers the gateway until `watch`, told after each turn, ends it by `false`.
     pub fn hold(&mut self, mut watch: impl FnMut(&Population) -> bool) {
         while watch(&self.population) {

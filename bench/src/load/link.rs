@@ -51,25 +51,36 @@ impl Link<XdpPort> {
     /// # Errors
     /// [`Failure::Xdp`] with what to do.
     pub fn open(device: &str, network: Network, hop: Hop) -> Result<Self, Failure> {
-        let xdp_failure =
-            |error: &dyn std::fmt::Display| Failure::Xdp(device.to_owned(), error.to_string());
-        let mut steering = Steering::load().map_err(|error| xdp_failure(&error))?;
-        steering
-            .add_pool(network.address, network.prefix)
-            .map_err(|error| xdp_failure(&error))?;
-        let bound = xdp::bind(CoreId(0), FRAMES, [Endpoint { device, queue: 0 }]);
-        let bound = bound.map_err(|error| xdp_failure(&error))?;
-        let [port] = bound.ports;
-        let sockets = steering.sockets(Side::Core).and_then(SocketMap::new);
-        let mut sockets = sockets.map_err(|error| xdp_failure(&error))?;
-        if let Some(fd) = port.fd() {
-            sockets.set(0, fd).map_err(|error| xdp_failure(&error))?;
-        }
-        steering
-            .attach(Side::Core, device)
-            .map_err(|error| xdp_failure(&error))?;
-        Ok(Self::new(port, bound.pool, hop, Some(steering)))
+        let (port, pool, steering) = bind(device, network)?;
+        Ok(Self::new(port, pool, hop, Some(steering)))
     }
+}
+
+/// Binds queue 0 of `device`, in the network namespace of the calling thread, and takes what goes to `network` from the kernel.
+///
+/// Returns the port, its frames, and what keeps the XDP program attached.
+///
+/// # Errors
+/// [`Failure::Xdp`] with what to do.
+pub fn bind(device: &str, network: Network) -> Result<(XdpPort, FramePool, Steering), Failure> {
+    let xdp_failure =
+        |error: &dyn std::fmt::Display| Failure::Xdp(device.to_owned(), error.to_string());
+    let mut steering = Steering::load().map_err(|error| xdp_failure(&error))?;
+    steering
+        .add_pool(network.address, network.prefix)
+        .map_err(|error| xdp_failure(&error))?;
+    let bound = xdp::bind(CoreId(0), FRAMES, [Endpoint { device, queue: 0 }]);
+    let bound = bound.map_err(|error| xdp_failure(&error))?;
+    let [port] = bound.ports;
+    let sockets = steering.sockets(Side::Core).and_then(SocketMap::new);
+    let mut sockets = sockets.map_err(|error| xdp_failure(&error))?;
+    if let Some(fd) = port.fd() {
+        sockets.set(0, fd).map_err(|error| xdp_failure(&error))?;
+    }
+    steering
+        .attach(Side::Core, device)
+        .map_err(|error| xdp_failure(&error))?;
+    Ok((port, bound.pool, steering))
 }
 
 impl<P: Port> Link<P> {

@@ -11,7 +11,7 @@ use rand_chacha::ChaCha20Rng;
 
 use super::tally::Flow;
 use crate::client::ppp::Lease;
-use crate::client::{Cause, Client, Credentials, Datagram, Event, Profile, Stage, Time};
+use crate::client::{Cause, Client, Credentials, Datagram, Event, Farewells, Profile, Stage, Time};
 
 /// Clients with consecutive outer addresses.
 pub struct Population {
@@ -150,6 +150,28 @@ impl Population {
     pub fn connect_next(&mut self, now: Time) -> Option<u32> {
         let begun = self.members.len() - usize::try_from(self.census.idle).ok()?;
         let index = u32::try_from(begun).ok()?;
+        self.census.idle = self.census.idle.checked_sub(1)?;
+        self.begin(now, index)?;
+        Some(index)
+    }
+
+    /// Forgets all that a client knows, as by a power cut, and begins to log in anew from the same address.
+    ///
+    /// `None` if it has never begun.
+    pub fn connect_again(&mut self, now: Time, index: u32) -> Option<()> {
+        let member = self.members.get_mut(usize::try_from(index).ok()?)?;
+        let client = member.client.take()?;
+        let was_up = member.lease.take().is_some();
+        let count = match (was_up, client.is_down()) {
+            (true, _) => &mut self.census.up,
+            (false, true) => &mut self.census.down,
+            (false, false) => &mut self.census.connecting,
+        };
+        *count -= 1;
+        self.begin(now, index)
+    }
+
+    fn begin(&mut self, now: Time, index: u32) -> Option<()> {
         let mut client = Client::new(
             self.profile.clone(),
             self.credentials.clone(),
@@ -157,13 +179,12 @@ impl Population {
             self.gateway,
         );
         client.connect(now, &mut self.rng);
-        let member = self.members.get_mut(begun)?;
+        let member = self.members.get_mut(usize::try_from(index).ok()?)?;
         member.client = Some(Box::new(client));
         member.started = now;
-        self.census.idle -= 1;
         self.census.connecting += 1;
         self.follow_up(now, index);
-        Some(index)
+        Some(())
     }
 
     /// Gives a packet to a client; returns where in it an inner IP packet now stands.
@@ -248,6 +269,15 @@ impl Population {
     /// Whether there are none.
     pub const fn is_empty(&self) -> bool {
         self.members.is_empty()
+    }
+
+    /// How many clients have heard good-byes that satisfy `heard`.
+    pub fn count_farewells(&self, heard: impl Fn(Farewells) -> bool) -> usize {
+        let clients = self
+            .members
+            .iter()
+            .filter_map(|member| member.client.as_ref());
+        clients.filter(|client| heard(client.farewells())).count()
     }
 
     /// Packets that clients did not take, all reasons and clients together.
@@ -387,5 +417,23 @@ mod tests {
         let silent = Cause::Silent(Stage::Proposal);
         assert_eq!(population.failures(), &BTreeMap::from([(silent, 2)]));
         assert_eq!(population.next_up(0), None);
+    }
+
+    #[test]
+    fn a_client_that_begins_anew_is_counted_once() {
+        let mut population = population(2);
+        assert_eq!(population.connect_again(Time::ZERO, 0), None);
+        population.connect_next(Time::ZERO);
+        population.connect_again(Time::ZERO, 0).unwrap();
+        population.disconnect(Time::ZERO, 0);
+        let mut census = Census {
+            idle: 1,
+            down: 1,
+            ..Census::default()
+        };
+        assert_eq!(population.census(), census);
+        population.connect_again(Time::ZERO, 0).unwrap();
+        (census.down, census.connecting) = (0, 1);
+        assert_eq!(population.census(), census);
     }
 }

@@ -103,6 +103,8 @@ enum State {
     ExpectKeyExchange(Box<ExpectKeyExchange>),
     ExpectIdentity(Box<ExpectIdentity>),
     Established(Box<Established>),
+    /// We have said good-bye, and still hear what the gateway says.
+    Closing(Box<Established>),
     Closed,
 }
 
@@ -181,6 +183,7 @@ impl Initiator {
                 Ok(event) => return event,
                 Err(fault) => Err(fault),
             },
+            State::Closing(state) => return state.handle(core, &arrival).ok().flatten(),
         };
         self.go_on(result)
     }
@@ -195,11 +198,19 @@ impl Initiator {
 
     /// Deletes the ESP SA with our SPI and the IKE SA.
     pub(super) fn close(&mut self, inbound: Option<u32>, rng: &mut ChaCha20Rng) {
-        if let State::Established(state) = &mut self.state {
-            let _ = state.delete(&mut self.core, inbound, rng);
-        }
-        self.state = State::Closed;
         self.core.waiting = None;
+        self.state = match std::mem::replace(&mut self.state, State::Closed) {
+            State::Established(state) => {
+                let _ = state.delete(&mut self.core, inbound, rng);
+                State::Closing(state)
+            }
+            closing @ State::Closing(_) => closing,
+            State::Idle
+            | State::ExpectProposal(_)
+            | State::ExpectKeyExchange(_)
+            | State::ExpectIdentity(_)
+            | State::Closed => State::Closed,
+        };
     }
 
     pub(super) fn timeout(&self) -> Option<Time> {
