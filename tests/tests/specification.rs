@@ -1,5 +1,7 @@
 //! Holds the documents to the code: every test that SPECIFICATION names exists, and the rules of style that a machine can check are kept.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
