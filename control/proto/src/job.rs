@@ -63,6 +63,18 @@ pub struct Agreement {
 }
 
 impl Job {
+    /// The result of a job that could not be done: the peer's public value is refused, the password wrong.
+    pub const fn failed(&self) -> JobDone {
+        let outcome = match self.work {
+            Work::KeyExchange { .. } => Outcome::KeyExchange(None),
+            Work::CheckPassword(_) => Outcome::CheckPassword(false),
+        };
+        JobDone {
+            id: self.id,
+            outcome,
+        }
+    }
+
     /// Does the work.
     pub fn run(self, rng: &mut dyn CryptoRng) -> JobDone {
         let outcome = match self.work {

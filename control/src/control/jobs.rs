@@ -61,7 +61,7 @@ impl Jobs {
     }
 }
 
-/// Takes jobs until there is nobody to give any. A job that panics is lost, and whoever waits for it gives up in time.
+/// Takes jobs until there is nobody to give any. A job that panics has failed, so that its place among those under way is free again.
 fn work(queue: &Mutex<mpsc::Receiver<Job>>, tell: &async_mpsc::UnboundedSender<JobDone>) {
     let Ok(mut entropy) = Entropy::new(clock::now()) else {
         error!("no randomness for jobs");
@@ -73,10 +73,8 @@ fn work(queue: &Mutex<mpsc::Receiver<Job>>, tell: &async_mpsc::UnboundedSender<J
             return;
         };
         let rng = entropy.rng(clock::now());
-        let done = match catch_unwind(AssertUnwindSafe(|| job.run(rng))) {
-            Ok(done) => done,
-            Err(_panic) => continue,
-        };
+        let failed = job.failed();
+        let done = catch_unwind(AssertUnwindSafe(|| job.run(rng))).unwrap_or(failed);
         if tell.send(done).is_err() {
             return;
         }
