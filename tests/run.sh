@@ -34,7 +34,7 @@ stage fmt    cargo fmt --all --check
 stage clippy cargo clippy --workspace --all-targets --locked -- -D warnings
 stage deny   cargo deny --offline check licenses bans sources
 stage test   cargo test --workspace --locked --no-fail-fast
-stage docs   env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+stage docs   env RUSTDOCFLAGS="-Dwarnings -Arustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --locked --keep-going
 rooted xdp   ebpf/build.sh --check
 stage build  cargo build --release --locked -p culvert -p culvert-bench
 rooted demo  target/release/culvert-bench demo --clients 200 --seconds 2
