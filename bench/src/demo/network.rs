@@ -67,6 +67,15 @@ impl Namespace {
         )
     }
 
+    /// Lets the kernel forward IPv4 inside: what a gateway whose core side is a veth pair leaves to it.
+    ///
+    /// # Errors
+    /// [`Failure::Command`] in the words of the shell.
+    pub fn forward(&self) -> Result<(), Failure> {
+        let set = "echo 1 >/proc/sys/net/ipv4/ip_forward";
+        run("ip", ["netns", "exec", &self.name, "sh", "-c", set]).map(drop)
+    }
+
     /// A command that runs `program` inside.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("ip");
@@ -206,6 +215,7 @@ impl Network {
             .gateway
             .ip(&format!("route add {CLIENTS} via 203.0.113.2"))?;
         network.lan.ip(&format!("route add {POOL} via 10.99.0.1"))?;
+        network.gateway.forward()?;
         Ok(network)
     }
 
