@@ -20,7 +20,7 @@ stage() { # stage NAME COMMAND...
   fi
 }
 summary() { # how many tests a log reports, and what it says it left out
-  awk '/^test result: ok\./{n+=$4} /^[0-9]+ passed, /{n+=$1} END{if(n) printf "%d tests", n}' "$1"
+  awk '/^test result: ok\./{n+=$4} /^[0-9]+ passed, /{plain=$1} END{n+=plain; if(n) printf "%d tests", n}' "$1"
   grep -ohE '^SKIPPED: .*' "$1" | sort -u | sed 's/^/\n             /' || true
 }
 rooted() { # like stage, for what needs root
