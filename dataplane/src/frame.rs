@@ -26,7 +26,7 @@ mod pool;
 
 pub use batch::Frames;
 pub use pool::FramePool;
-pub(crate) use pool::Ledger;
+pub(crate) use pool::{Ledger, Memory};
 
 /// Bytes of a chunk.
 pub const CHUNK: usize = 4_096;

@@ -18,6 +18,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, SealFlags};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 pub mod continuity;
+pub(crate) mod pages;
 
 /// Asks the CPU to bring the cache line where `at` begins into the first-level cache; does nothing elsewhere than on x86-64.
 #[inline]
