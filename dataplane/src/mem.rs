@@ -33,6 +33,17 @@ pub fn prefetch<T: ?Sized>(at: &T) {
     let _ = at;
 }
 
+/// Bytes of a cache line.
+pub const LINE: usize = 64;
+
+/// Asks the CPU for the cache lines of `bytes`, the first `lines` of them at most.
+#[inline]
+pub fn prefetch_lines(bytes: &[u8], lines: usize) {
+    for line in bytes.chunks(LINE).take(lines) {
+        prefetch(line);
+    }
+}
+
 /// Makes a memfd of `len` bytes of zeros whose size can never change again.
 pub(crate) fn sealed_memfd(name: &str, len: u64) -> io::Result<OwnedFd> {
     use rustix::fs::MemfdFlags;
@@ -146,6 +157,13 @@ impl Part {
             _region: Arc::clone(&region),
         };
         Ok((0..count).map(part).collect())
+    }
+
+    /// Its words, to look at.
+    #[inline]
+    fn words(&self) -> &[u64] {
+        // SAFETY: mapped and aligned (M1, M3), and any bits are a u64.
+        unsafe { slice::from_raw_parts(self.words.as_ptr(), self.len) }
     }
 
     /// Its words.

@@ -96,7 +96,7 @@ impl FramePool {
     /// A frame of this worker's earlier pool can serve no ring any more, so it is dropped.
     #[cold]
     fn keep_stray(&mut self, frame: Frame) {
-        if frame.home.core != self.ledger.home.core {
+        if frame.home.core() != self.ledger.home.core() {
             self.strays.push(frame);
         }
     }

@@ -117,7 +117,7 @@ fn rotate(
 }
 
 pub fn trial(filter: &str) -> Result<(), Failure> {
-    let suites = [("gcm", Suite::AesGcm128), ("cbc", Suite::AesCbc256HmacSha1)];
+    let suites = [("gcm", Suite::AesGcm(culvert_crypto::AesKey::Bits128)), ("cbc", Suite::AesCbcHmac(culvert_crypto::AesKey::Bits256, culvert_crypto::Integrity::Sha1_96))];
     for (name, suite) in suites {
         for clients in [1_u32, 4_000, 100_000] {
             if !filter.is_empty() && !format!("{name}-{clients}-").starts_with(filter) {

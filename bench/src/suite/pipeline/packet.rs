@@ -61,7 +61,7 @@ pub fn sealed(
     }
     let header = esp::header(inbound_spi(number), sequence);
     frame[at..at + esp::HEADER_LEN].copy_from_slice(&header);
-    let context = SealContext::new(suite, &keys(suite, number)).expect("the length is the suite's");
+    let context = SealContext::new(Engine::choose(), suite, &keys(suite, number)).expect("the length is the suite's");
     let destination = &mut frame[at + esp::HEADER_LEN..at + esp_len];
     let iv = context.iv(sequence.into());
     let op = SealOp::new(&context, &header, iv, &plaintext, destination).expect("lengths fit");
