@@ -17,6 +17,8 @@ mod op;
 mod portable;
 mod self_test;
 mod suite;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use context::{KeyLengthWrong, OpenContext, SealContext};
 pub use engine::{BURST, Engine, Opened};
