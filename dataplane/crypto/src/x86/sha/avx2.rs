@@ -29,16 +29,9 @@ macro_rules! operations {
         }
 
         #[inline(always)]
-        fn in_step(self) -> Self {
+        fn in_order(self) -> Self {
             // SAFETY: as above.
             Self(unsafe { hold(self.0) })
-        }
-
-        #[inline(always)]
-        fn joined(self, other: Self) -> [Self; 2] {
-            // SAFETY: as above.
-            let [first, second] = unsafe { join(self.0, other.0) };
-            [Self(first), Self(second)]
         }
 
         #[inline(always)]
@@ -229,18 +222,6 @@ fn transpose_halves(a: __m256i, b: __m256i) -> [__m256i; 2] {
         _mm256_permute2x128_si256::<0x20>(a, b),
         _mm256_permute2x128_si256::<0x31>(a, b),
     ]
-}
-
-/// No instruction, only a dependency.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn join(mut first: __m256i, mut second: __m256i) -> [__m256i; 2] {
-    // SAFETY: a comment changes nothing.
-    unsafe {
-        asm!("/* {0} {1} */", inout(ymm_reg) first, inout(ymm_reg) second,
-            options(pure, nomem, nostack, preserves_flags));
-    }
-    [first, second]
 }
 
 /// No instruction, but the compiler takes the result for another value.

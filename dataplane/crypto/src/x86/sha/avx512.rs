@@ -34,16 +34,9 @@ macro_rules! operations {
         }
 
         #[inline(always)]
-        fn in_step(self) -> Self {
+        fn in_order(self) -> Self {
             // SAFETY: as above.
             Self(unsafe { hold(self.0) })
-        }
-
-        #[inline(always)]
-        fn joined(self, other: Self) -> [Self; 2] {
-            // SAFETY: as above.
-            let [first, second] = unsafe { join(self.0, other.0) };
-            [Self(first), Self(second)]
         }
 
         #[inline(always)]
@@ -249,18 +242,6 @@ fn transpose_quarters([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
         _mm512_shuffle_i32x4::<0x88>(high_ab, high_cd),
         _mm512_shuffle_i32x4::<0xdd>(high_ab, high_cd),
     ]
-}
-
-/// No instruction, only a dependency.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn join(mut first: __m512i, mut second: __m512i) -> [__m512i; 2] {
-    // SAFETY: a comment changes nothing.
-    unsafe {
-        asm!("/* {0} {1} */", inout(zmm_reg) first, inout(zmm_reg) second,
-            options(pure, nomem, nostack, preserves_flags));
-    }
-    [first, second]
 }
 
 /// No instruction, but the compiler takes the result for another value.

@@ -32,11 +32,8 @@ pub(super) trait Lanes<const N: usize>: Copy {
     fn xor(self, other: Self) -> Self;
     fn xor3(self, second: Self, third: Self) -> Self;
 
-    /// Both unchanged, but for the compiler neither is known before the other.
-    fn joined(self, other: Self) -> [Self; 2];
-
-    /// Unchanged, but the compiler neither moves additions across nor works one register far ahead of another.
-    fn in_step(self) -> Self;
+    /// Unchanged, but the compiler moves no addition across, and so keeps the shortest way through a round.
+    fn in_order(self) -> Self;
 
     fn rotate_right(self, bits: u32) -> Self;
     fn shift_right(self, bits: u32) -> Self;

@@ -7,9 +7,9 @@ mod feed;
 mod hash;
 mod kernels;
 mod lanes;
+mod ni;
 mod sha1;
 mod sha2;
-mod two;
 
 use feed::{Feed, Step, write_digest};
 pub(crate) use hash::{Hash, Sha1, Sha256, Sha384, Sha512, Word};

@@ -79,9 +79,9 @@ fn round<L: Lanes<N, Word = u32>, const N: usize, const T: usize>(
     let next = words[T % 16]
         .add_word(K[T / 20])
         .add(e)
-        .in_step()
+        .in_order()
         .add(mixed)
-        .in_step()
+        .in_order()
         .add(a.rotate_right(27));
     *state = [next, a, b.rotate_right(2), c, d];
 }

@@ -98,13 +98,18 @@ fn round<L, const N: usize, const T: usize>(
     L: Lanes<N, Word: Constants>,
 {
     let [a, b, c, d, e, f, g, h] = *state;
-    let mixed = words[T]
-        .add_word(row[T])
-        .add(h)
-        .add(e.choose(f, g))
-        .add(big(e, L::Word::BIG_1));
-    let next = mixed.add(a.majority(b, c)).add(big(a, L::Word::BIG_0));
-    *state = [next, a, b, c, d.add(mixed).in_step(), e, f, g];
+    // What waits for nothing first, what takes longest last: e and a of the next round are then three steps away.
+    let base = words[T].add_word(row[T]).add(h).in_order();
+    let (chosen, sigma) = (e.choose(f, g), big(e, L::Word::BIG_1));
+    let next_e = base.add(d).in_order().add(chosen).in_order().add(sigma);
+    let next_a = base
+        .add(chosen)
+        .add(a.majority(b, c))
+        .in_order()
+        .add(sigma)
+        .in_order()
+        .add(big(a, L::Word::BIG_0));
+    *state = [next_a, a, b, c, next_e, e, f, g];
 }
 
 /// Σ: three rotations.
