@@ -14,6 +14,7 @@
 
 mod aes;
 pub(crate) mod gcm;
+mod sha;
 
 use crate::context::{OpenForm, SealForm};
 use crate::engine::Opened;
