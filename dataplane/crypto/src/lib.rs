@@ -24,4 +24,4 @@ pub use context::{KeyLengthWrong, OpenContext, SealContext};
 pub use engine::{BURST, Engine, Opened};
 pub use op::{OpenOp, OperandWrong, SealOp};
 pub use self_test::{SelfTestFailed, self_test};
-pub use suite::Suite;
+pub use suite::{AesKey, Integrity, Suite};
