@@ -20,11 +20,35 @@ macro_rules! kernel {
     };
 }
 
-kernel!(sha1_16, "avx512f,avx512bw", sha1, avx512::Words16, u32, 16, 64);
+kernel!(
+    sha1_16,
+    "avx512f,avx512bw",
+    sha1,
+    avx512::Words16,
+    u32,
+    16,
+    64
+);
 kernel!(sha1_8, "avx2", sha1, avx2::Words8, u32, 8, 64);
-kernel!(sha256_16, "avx512f,avx512bw", sha2, avx512::Words16, u32, 16, 64);
+kernel!(
+    sha256_16,
+    "avx512f,avx512bw",
+    sha2,
+    avx512::Words16,
+    u32,
+    16,
+    64
+);
 kernel!(sha256_8, "avx2", sha2, avx2::Words8, u32, 8, 64);
-kernel!(sha512_8, "avx512f,avx512bw", sha2, avx512::Words8, u64, 8, 128);
+kernel!(
+    sha512_8,
+    "avx512f,avx512bw",
+    sha2,
+    avx512::Words8,
+    u64,
+    8,
+    128
+);
 kernel!(sha512_4, "avx2", sha2, avx2::Words4, u64, 4, 128);
 
 fn sha1_2<H: Hash<Word = u32>>(macs: &mut [Mac<'_, H>]) {
@@ -45,7 +69,7 @@ fn sha256_2<H: Hash<Word = u32>>(macs: &mut [Mac<'_, H>]) {
 pub(super) fn sha1<H: Hash<Word = u32>>(width: Width, macs: &mut [Mac<'_, H>]) {
     if width == Width::Bits512 && fills(macs, 6) && has_avx512() {
         sha1_16(macs);
-    } else if fills(macs, 2) && has_sha() {
+    } else if macs.len() >= 2 && has_sha() {
         sha1_2(macs);
     } else if width != Width::Bits128 && fills(macs, 2) && !has_sha() && has_avx2() {
         sha1_8(macs);
@@ -58,7 +82,7 @@ pub(super) fn sha1<H: Hash<Word = u32>>(width: Width, macs: &mut [Mac<'_, H>]) {
 pub(super) fn sha256<H: Hash<Word = u32>>(width: Width, macs: &mut [Mac<'_, H>]) {
     if width == Width::Bits512 && fills(macs, 8) && has_avx512() {
         sha256_16(macs);
-    } else if fills(macs, 2) && has_sha() {
+    } else if macs.len() >= 2 && has_sha() {
         sha256_2(macs);
     } else if width != Width::Bits128 && fills(macs, 2) && !has_sha() && has_avx2() {
         sha256_8(macs);
@@ -100,4 +124,48 @@ fn has_avx2() -> bool {
 
 fn has_sha() -> bool {
     is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1")
+}
+
+/// Kernels of one hash by name.
+#[cfg(test)]
+type Named<H> = Vec<(&'static str, fn(&mut [Mac<'_, H>]))>;
+
+/// Those kernels of SHA-1 that this CPU has.
+#[cfg(test)]
+pub(super) fn all_sha1() -> Named<super::Sha1> {
+    present([
+        (true, "alone", |macs| macs.iter_mut().for_each(alone)),
+        (has_sha(), "two", sha1_2),
+        (has_avx2(), "eight", sha1_8),
+        (has_avx512(), "sixteen", sha1_16),
+    ])
+}
+
+/// Those kernels of SHA-256 that this CPU has.
+#[cfg(test)]
+pub(super) fn all_sha256() -> Named<super::Sha256> {
+    present([
+        (true, "alone", |macs| macs.iter_mut().for_each(alone)),
+        (has_sha(), "two", sha256_2),
+        (has_avx2(), "eight", sha256_8),
+        (has_avx512(), "sixteen", sha256_16),
+    ])
+}
+
+/// Those kernels of SHA-384 and SHA-512 that this CPU has.
+#[cfg(test)]
+pub(super) fn all_sha512<H: Hash<Word = u64>>() -> Named<H> {
+    present([
+        (true, "alone", |macs| macs.iter_mut().for_each(alone)),
+        (has_avx2(), "four", sha512_4),
+        (has_avx512(), "eight", sha512_8),
+    ])
+}
+
+#[cfg(test)]
+fn present<H: Hash, const N: usize>(
+    kernels: [(bool, &'static str, fn(&mut [Mac<'_, H>])); N],
+) -> Named<H> {
+    let present = kernels.into_iter().filter(|(present, _, _)| *present);
+    present.map(|(_, name, kernel)| (name, kernel)).collect()
 }

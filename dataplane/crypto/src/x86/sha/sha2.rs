@@ -129,10 +129,10 @@ fn small<L: Lanes<N>, const N: usize>(lanes: L, [a, b, shift]: [u32; 3]) -> L {
 }
 
 impl Constants for u32 {
-    const BIG_0: [u32; 3] = [2, 13, 22];
-    const BIG_1: [u32; 3] = [6, 11, 25];
-    const SMALL_0: [u32; 3] = [7, 18, 3];
-    const SMALL_1: [u32; 3] = [17, 19, 10];
+    const BIG_0: [Self; 3] = [2, 13, 22];
+    const BIG_1: [Self; 3] = [6, 11, 25];
+    const SMALL_0: [Self; 3] = [7, 18, 3];
+    const SMALL_1: [Self; 3] = [17, 19, 10];
     const ROUNDS: &'static [[Self; 16]] = &[
         [
             0x428a_2f98,
