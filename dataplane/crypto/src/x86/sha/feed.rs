@@ -92,6 +92,9 @@ impl<'a, H: Hash> Feed<'a, H> {
 
     /// Goes on by `len` bytes, now compressed.
     pub(super) fn advance(&mut self, len: usize) -> Step {
+        if self.part == Part::Done {
+            return Step::Within;
+        }
         self.at += len;
         if self.at < self.end {
             return Step::Within;
@@ -110,7 +113,7 @@ impl<'a, H: Hash> Feed<'a, H> {
             }
             Part::Last => return Step::InnerEnded,
             Part::Outer | Part::Done => {
-                self.part = Part::Done;
+                (self.part, self.at, self.end) = (Part::Done, 0, 0);
                 return Step::Ended;
             }
         }

@@ -2,6 +2,8 @@
 
 use zeroize::Zeroize;
 
+use super::{Mac, Width, kernels};
+
 /// A hash of the SHA family, as HMAC uses it.
 pub(crate) trait Hash: Sized {
     /// Its unit of computation: 4 or 8 bytes.
@@ -18,6 +20,9 @@ pub(crate) trait Hash: Sized {
 
     /// Works whole blocks into the state; bytes behind the last whole block are left out.
     fn compress(state: &mut Self::State, blocks: &[u8]);
+
+    /// As [`super::authenticate`].
+    fn authenticate(width: Width, macs: &mut [Mac<'_, Self>]);
 }
 
 /// A word of a state, big-endian on the wire.
@@ -56,7 +61,11 @@ impl Hash for Sha1 {
     const DIGEST_LEN: usize = 20;
 
     fn compress(state: &mut [u32; 5], blocks: &[u8]) {
-        sha1::block_api::compress(state, blocks.as_chunks().0);
+        ::sha1::block_api::compress(state, blocks.as_chunks().0);
+    }
+
+    fn authenticate(width: Width, macs: &mut [Mac<'_, Self>]) {
+        kernels::sha1(width, macs);
     }
 }
 
@@ -81,7 +90,11 @@ impl Hash for Sha256 {
     const DIGEST_LEN: usize = 32;
 
     fn compress(state: &mut [u32; 8], blocks: &[u8]) {
-        sha2::block_api::compress256(state, blocks.as_chunks().0);
+        ::sha2::block_api::compress256(state, blocks.as_chunks().0);
+    }
+
+    fn authenticate(width: Width, macs: &mut [Mac<'_, Self>]) {
+        kernels::sha256(width, macs);
     }
 }
 
@@ -106,7 +119,11 @@ impl Hash for Sha384 {
     const DIGEST_LEN: usize = 48;
 
     fn compress(state: &mut [u64; 8], blocks: &[u8]) {
-        sha2::block_api::compress512(state, blocks.as_chunks().0);
+        ::sha2::block_api::compress512(state, blocks.as_chunks().0);
+    }
+
+    fn authenticate(width: Width, macs: &mut [Mac<'_, Self>]) {
+        kernels::sha512(width, macs);
     }
 }
 
@@ -131,6 +148,10 @@ impl Hash for Sha512 {
     const DIGEST_LEN: usize = 64;
 
     fn compress(state: &mut [u64; 8], blocks: &[u8]) {
-        sha2::block_api::compress512(state, blocks.as_chunks().0);
+        ::sha2::block_api::compress512(state, blocks.as_chunks().0);
+    }
+
+    fn authenticate(width: Width, macs: &mut [Mac<'_, Self>]) {
+        kernels::sha512(width, macs);
     }
 }

@@ -1,7 +1,15 @@
 //! HMAC (RFC 2104) of a burst of ESP packets, many side by side: one packet per lane of a vector, whatever its key and length.
 
+mod avx2;
+mod avx512;
+mod burst;
 mod feed;
 mod hash;
+mod kernels;
+mod lanes;
+mod ni;
+mod sha1;
+mod sha2;
 
 use feed::{Feed, Step, write_digest};
 pub(crate) use hash::{Hash, Sha1, Sha256, Sha384, Sha512, Word};
@@ -75,10 +83,8 @@ pub(crate) struct Mac<'a, H: Hash> {
 /// Writes the digest of every packet; keys and lengths may all differ.
 ///
 /// `macs`: any number, 64 for the best speed.
-pub(crate) fn authenticate<H: Hash>(_width: Width, macs: &mut [Mac<'_, H>]) {
-    for mac in macs {
-        alone(mac);
-    }
+pub(crate) fn authenticate<H: Hash>(width: Width, macs: &mut [Mac<'_, H>]) {
+    H::authenticate(width, macs);
 }
 
 /// Authenticates one packet.
