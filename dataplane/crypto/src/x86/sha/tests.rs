@@ -140,10 +140,10 @@ macro_rules! differential {
     };
 }
 
-differential!(with_sha1, Sha1, sha1::Sha1, kernels::all_sha1);
-differential!(with_sha256, Sha256, sha2::Sha256, kernels::all_sha256);
-differential!(with_sha384, Sha384, sha2::Sha384, kernels::all_sha512);
-differential!(with_sha512, Sha512, sha2::Sha512, kernels::all_sha512);
+differential!(with_sha1, Sha1, sha1::Sha1, kernels::each::sha1);
+differential!(with_sha256, Sha256, sha2::Sha256, kernels::each::sha256);
+differential!(with_sha384, Sha384, sha2::Sha384, kernels::each::sha512);
+differential!(with_sha512, Sha512, sha2::Sha512, kernels::each::sha512);
 
 /// HMAC of eight bytes and the rest of a message, worked alone and as one of twenty packets.
 fn answers<H: Hash>(key: &[u8], message: &[u8]) -> Vec<String> {
