@@ -61,7 +61,10 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo(&arguments),
         Command::Clients(clients) => log_in(&clients),
-        Command::Trial { filter } => culvert_bench::suite::pipeline::trial(&filter.unwrap_or_default()).map(|()| Verdict::Good),
+        Command::Trial { filter } => {
+            culvert_bench::suite::pipeline::trial(&filter.unwrap_or_default())
+                .map(|()| Verdict::Good)
+        }
     };
     match outcome {
         Ok(Verdict::Good) => ExitCode::SUCCESS,

@@ -11,6 +11,8 @@ use crate::portable;
 use crate::suite::AesKey;
 use crate::suite::Suite;
 #[cfg(target_arch = "x86_64")]
+use crate::x86::cbc;
+#[cfg(target_arch = "x86_64")]
 use crate::x86::gcm::Schedule;
 
 /// The key material is not [`Suite::key_len`] bytes long.
@@ -56,6 +58,8 @@ pub(crate) enum SealForm {
     Gcm192(Box<Schedule<13>>),
     #[cfg(target_arch = "x86_64")]
     Gcm256(Box<Schedule<15>>),
+    #[cfg(target_arch = "x86_64")]
+    Cbc(cbc::Kind, cbc::Keys),
 }
 
 impl SealContext {
@@ -82,6 +86,8 @@ impl SealContext {
             SealForm::Gcm192(_) => Suite::AesGcm(AesKey::Bits192),
             #[cfg(target_arch = "x86_64")]
             SealForm::Gcm256(_) => Suite::AesGcm(AesKey::Bits256),
+            #[cfg(target_arch = "x86_64")]
+            SealForm::Cbc(kind, _) => kind.suite(),
         }
     }
 
@@ -99,7 +105,15 @@ impl SealContext {
             SealForm::Gcm128(_) | SealForm::Gcm192(_) | SealForm::Gcm256(_) => {
                 portable::counter_iv(sequence)
             }
+            #[cfg(target_arch = "x86_64")]
+            SealForm::Cbc(kind, keys) => keys.iv(*kind, sequence),
         }
+    }
+
+    /// Whether the engine encrypts the sequence number on its way, with other packets' beside it.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) const fn engine_makes_ivs(&self) -> bool {
+        matches!(self.0, SealForm::Cbc(..))
     }
 
     /// Asks the CPU to fetch the keys that a plaintext of `len` bytes needs, a burst or so before it is sealed.
@@ -112,6 +126,8 @@ impl SealContext {
             SealForm::Gcm192(keys) => keys.prefetch(len),
             #[cfg(target_arch = "x86_64")]
             SealForm::Gcm256(keys) => keys.prefetch(len),
+            #[cfg(target_arch = "x86_64")]
+            SealForm::Cbc(_, keys) => keys.prefetch(),
         }
     }
 }
@@ -135,6 +151,8 @@ pub(crate) enum OpenForm {
     Gcm192(Box<Schedule<13>>),
     #[cfg(target_arch = "x86_64")]
     Gcm256(Box<Schedule<15>>),
+    #[cfg(target_arch = "x86_64")]
+    Cbc(cbc::Kind, cbc::Keys),
 }
 
 impl OpenContext {
@@ -161,6 +179,8 @@ impl OpenContext {
             OpenForm::Gcm192(_) => Suite::AesGcm(AesKey::Bits192),
             #[cfg(target_arch = "x86_64")]
             OpenForm::Gcm256(_) => Suite::AesGcm(AesKey::Bits256),
+            #[cfg(target_arch = "x86_64")]
+            OpenForm::Cbc(kind, _) => kind.suite(),
         }
     }
 
@@ -174,6 +194,8 @@ impl OpenContext {
             OpenForm::Gcm192(keys) => keys.prefetch(len),
             #[cfg(target_arch = "x86_64")]
             OpenForm::Gcm256(keys) => keys.prefetch(len),
+            #[cfg(target_arch = "x86_64")]
+            OpenForm::Cbc(_, keys) => keys.prefetch(),
         }
     }
 }

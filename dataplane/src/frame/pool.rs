@@ -36,7 +36,9 @@ impl FramePool {
         let ledger = Ledger::new(core, total, Some(Memory::Pages(pages)));
         let mut pool = Self::empty(Arc::new(ledger));
         let home = pool.home();
-        let frames = chunks.into_iter().map(|chunk| Frame::from_umem(chunk, home));
+        let frames = chunks
+            .into_iter()
+            .map(|chunk| Frame::from_umem(chunk, home));
         pool.free.extend(frames);
         pool.ledger.taken_back(total);
         Ok(pool)

@@ -45,8 +45,7 @@ impl Pages {
     /// Unmaps it; only for the ledger, which knows that no frame is left.
     pub(crate) fn release(self) {
         // SAFETY: what `map` mapped, and nothing refers to it any more.
-        let unmapped =
-            unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.count * CHUNK) };
+        let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.count * CHUNK) };
         debug_assert!(unmapped.is_ok(), "the range is what mmap gave");
     }
 }

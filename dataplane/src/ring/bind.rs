@@ -202,7 +202,11 @@ fn bind_once<const N: usize>(
         cause,
     };
     let mapping = Mapping::new(total, size).map_err(in_umem)?;
-    let ledger = Arc::new(Ledger::new(owner, total.get() as usize, Some(Memory::Umem(mapping))));
+    let ledger = Arc::new(Ledger::new(
+        owner,
+        total.get() as usize,
+        Some(Memory::Umem(mapping)),
+    ));
     let mut pool = all_frames(&ledger);
     let mut sockets = Vec::with_capacity(N);
     for at in endpoints {

@@ -109,7 +109,10 @@ fn admit(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
     {
         return Err(Reason::WrongEncapsulation);
     }
-    let opened_len = sa.context.suite().opened_len(packet.len() - esp::HEADER_LEN);
+    let opened_len = sa
+        .context
+        .suite()
+        .opened_len(packet.len() - esp::HEADER_LEN);
     let opened_len = opened_len.ok_or(Reason::EspMalformed)?;
     let at = IP_PLACE - usize::from(sa.place);
     if at + opened_len > CHUNK {

@@ -40,7 +40,8 @@ fn predicted(packet: &mut Packet, rows: &Rows) -> Option<()> {
     let head: &[u8; PREDICTED_LEN] = packet.rest().first_chunk()?;
     let [s0, s1] = session.remote_port.to_be_bytes();
     let [d0, d1] = Port::L2TP.0.to_be_bytes();
-    let is_len = |at: usize, len: usize| usize::from(u16::from_be_bytes([head[at], head[at + 1]])) == len;
+    let is_len =
+        |at: usize, len: usize| usize::from(u16::from_be_bytes([head[at], head[at + 1]])) == len;
     let at = match [head[8], head[9]] {
         WITH_LENGTH if is_len(10, len - udp::HEADER_LEN) => 12,
         SHORT => 10,

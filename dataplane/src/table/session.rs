@@ -3,10 +3,10 @@
 use std::net::Ipv4Addr;
 
 use super::index::{Full, Index};
-use crate::mem::prefetch;
 use crate::api::{
     Phase, PppFraming, Sequencing, SessionId, SessionRow, SessionSpec, SetId, TunnelId,
 };
+use crate::mem::prefetch;
 
 /// One session.
 #[derive(Debug)]

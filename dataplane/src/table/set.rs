@@ -51,8 +51,14 @@ pub struct Set {
     pub sessions: Option<SessionRow>,
 }
 
-const _: () = assert!(offset_of!(Set, template) <= LINE, "a packet from it needs one line");
-const _: () = assert!(offset_of!(Set, inbound) <= 2 * LINE, "a packet to it needs two");
+const _: () = assert!(
+    offset_of!(Set, template) <= LINE,
+    "a packet from it needs one line"
+);
+const _: () = assert!(
+    offset_of!(Set, inbound) <= 2 * LINE,
+    "a packet to it needs two"
+);
 
 impl Set {
     /// A peer without SAs and sessions.

@@ -65,7 +65,8 @@ impl Gateway {
     /// If the worker refuses one.
     pub fn new(suite: Suite, encapsulation: Encapsulation, clients: u32) -> Result<Self, Failure> {
         let shards = clients.div_ceil(spi::ROWS);
-        let shards = u16::try_from(shards).map_err(|_| Failure::Gateway("too many clients".into()))?;
+        let shards =
+            u16::try_from(shards).map_err(|_| Failure::Gateway("too many clients".into()))?;
         let memory = continuity::create(shards, 1_024)
             .and_then(|fd| Continuity::open(&fd).map_err(std::io::Error::other))
             .map_err(Failure::io("continuity memory"))?;
@@ -117,14 +118,14 @@ impl Gateway {
         let sequence = self.sequences[number as usize];
         self.sequences[number as usize] += 1;
         let (suite, encapsulation) = (self.suite, self.encapsulation);
-        self.outer.load(|frame| {
-            packet::sealed(frame, suite, encapsulation, number, sequence, len)
-        })
+        self.outer
+            .load(|frame| packet::sealed(frame, suite, encapsulation, number, sequence, len))
     }
 
     /// As [`Self::load_up`], from the network.
     pub fn load_down(&mut self, number: u32, len: usize) -> bool {
-        self.core.load(|frame| packet::from_core(frame, number, len))
+        self.core
+            .load(|frame| packet::from_core(frame, number, len))
     }
 
     fn install(&mut self, number: u32) -> Result<(), Failure> {
@@ -176,7 +177,8 @@ impl Gateway {
     }
 
     fn command(&mut self, command: Command) -> Result<(), Failure> {
-        let refused = |refusal| Failure::Gateway(format!("the worker refused a command: {refusal:?}"));
+        let refused =
+            |refusal| Failure::Gateway(format!("the worker refused a command: {refusal:?}"));
         self.link
             .submit(Ticket(1), command, Some(MacAddress([4; 6])))
             .map_err(refused)?;

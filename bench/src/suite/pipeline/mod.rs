@@ -117,7 +117,16 @@ fn rotate(
 }
 
 pub fn trial(filter: &str) -> Result<(), Failure> {
-    let suites = [("gcm", Suite::AesGcm(culvert_crypto::AesKey::Bits128)), ("cbc", Suite::AesCbcHmac(culvert_crypto::AesKey::Bits256, culvert_crypto::Integrity::Sha1_96))];
+    let suites = [
+        ("gcm", Suite::AesGcm(culvert_crypto::AesKey::Bits128)),
+        (
+            "cbc",
+            Suite::AesCbcHmac(
+                culvert_crypto::AesKey::Bits256,
+                culvert_crypto::Integrity::Sha1_96,
+            ),
+        ),
+    ];
     for (name, suite) in suites {
         for clients in [1_u32, 4_000, 100_000] {
             if !filter.is_empty() && !format!("{name}-{clients}-").starts_with(filter) {
@@ -129,11 +138,22 @@ pub fn trial(filter: &str) -> Result<(), Failure> {
             let mut order = Order::new(clients);
             for path in [Path::Up, Path::Down] {
                 for batch in [64, 8, 1] {
-                    if batch != 64 && clients != 4_000 { continue; }
+                    if batch != 64 && clients != 4_000 {
+                        continue;
+                    }
                     gateway.outer.set_batch(batch);
                     gateway.core.set_batch(batch);
-                    for length in [Length::Bytes(64), Length::Bytes(576), Length::Bytes(1_420), Length::Imix] {
-                        if std::env::var("ONLY").is_ok_and(|only| !format!("{path:?} {length:?} b{batch}").contains(&only)) { continue; }
+                    for length in [
+                        Length::Bytes(64),
+                        Length::Bytes(576),
+                        Length::Bytes(1_420),
+                        Length::Imix,
+                    ] {
+                        if std::env::var("ONLY").is_ok_and(|only| {
+                            !format!("{path:?} {length:?} b{batch}").contains(&only)
+                        }) {
+                            continue;
+                        }
                         let warm = (clients as usize).div_ceil(ROTATION).max(3);
                         for _ in 0..warm {
                             rotate(&mut gateway, &mut order, path, length)?;
@@ -145,7 +165,9 @@ pub fn trial(filter: &str) -> Result<(), Failure> {
                         times.sort_by(f64::total_cmp);
                         println!(
                             "{path:?} {name} {clients} {length:?} b{batch}: min {:.1} median {:.1} ns = {:.0} cycles",
-                            times[0], times[times.len() / 2], times[times.len() / 2] * 2.6
+                            times[0],
+                            times[times.len() / 2],
+                            times[times.len() / 2] * 2.6
                         );
                     }
                 }

@@ -52,7 +52,12 @@ pub fn sealed(
         Encapsulation::EspInUdp => (Protocol::UDP, udp::HEADER_LEN + esp_len),
         Encapsulation::Esp | Encapsulation::Clear => (Protocol::ESP, esp_len),
     };
-    let outer = ip(address::outer(number), address::SERVER, protocol, payload_len);
+    let outer = ip(
+        address::outer(number),
+        address::SERVER,
+        protocol,
+        payload_len,
+    );
     frame[at..at + ipv4::HEADER_LEN].copy_from_slice(&outer);
     at += ipv4::HEADER_LEN;
     if encapsulation == Encapsulation::EspInUdp {
@@ -61,7 +66,8 @@ pub fn sealed(
     }
     let header = esp::header(inbound_spi(number), sequence);
     frame[at..at + esp::HEADER_LEN].copy_from_slice(&header);
-    let context = SealContext::new(Engine::choose(), suite, &keys(suite, number)).expect("the length is the suite's");
+    let context = SealContext::new(Engine::choose(), suite, &keys(suite, number))
+        .expect("the length is the suite's");
     let destination = &mut frame[at + esp::HEADER_LEN..at + esp_len];
     let iv = context.iv(sequence.into());
     let op = SealOp::new(&context, &header, iv, &plaintext, destination).expect("lengths fit");

@@ -13,7 +13,9 @@
 )]
 
 mod aes;
+pub(crate) mod cbc;
 pub(crate) mod gcm;
+mod sha;
 
 use crate::context::{OpenForm, SealForm};
 use crate::engine::Opened;
@@ -81,7 +83,11 @@ impl Tier {
                 AesKey::Bits192 => Schedule::new(self, len, key).map(SealForm::Gcm192),
                 AesKey::Bits256 => Schedule::new(self, len, key).map(SealForm::Gcm256),
             },
-            Suite::AesCbcHmac(..) | Suite::TripleDesHmac(_) => None,
+            Suite::AesCbcHmac(len, integrity) => {
+                let kind = cbc::Kind::new(len, integrity);
+                cbc::Keys::for_sealing(self, kind, key).map(|keys| SealForm::Cbc(kind, keys))
+            }
+            Suite::TripleDesHmac(_) => None,
         }
     }
 
@@ -93,13 +99,20 @@ impl Tier {
                 AesKey::Bits192 => Schedule::new(self, len, key).map(OpenForm::Gcm192),
                 AesKey::Bits256 => Schedule::new(self, len, key).map(OpenForm::Gcm256),
             },
-            Suite::AesCbcHmac(..) | Suite::TripleDesHmac(_) => None,
+            Suite::AesCbcHmac(len, integrity) => {
+                let kind = cbc::Kind::new(len, integrity);
+                cbc::Keys::for_opening(self, kind, key).map(|keys| OpenForm::Cbc(kind, keys))
+            }
+            Suite::TripleDesHmac(_) => None,
         }
     }
 }
 
 /// Seals a burst.
+///
+/// Packets of AES-GCM are worked one after the other, those of AES-CBC together at the end.
 pub(crate) fn seal_burst(tier: Tier, ops: &mut [SealOp<'_>]) {
+    let mut has_cbc = false;
     for op in ops.iter().take(AHEAD) {
         op.prefetch();
     }
@@ -113,13 +126,18 @@ pub(crate) fn seal_burst(tier: Tier, ops: &mut [SealOp<'_>]) {
             SealForm::Gcm128(keys) => gcm::seal(tier, keys, op),
             SealForm::Gcm192(keys) => gcm::seal(tier, keys, op),
             SealForm::Gcm256(keys) => gcm::seal(tier, keys, op),
+            SealForm::Cbc(..) => has_cbc = true,
         }
+    }
+    if has_cbc {
+        cbc::seal_burst(tier, ops);
     }
 }
 
 /// Opens a burst of at most 64 ops.
 pub(crate) fn open_burst(tier: Tier, ops: &mut [OpenOp<'_>]) -> Opened {
     let mut opened = Opened::default();
+    let mut has_cbc = false;
     for op in ops.iter().take(AHEAD) {
         op.prefetch();
     }
@@ -133,8 +151,15 @@ pub(crate) fn open_burst(tier: Tier, ops: &mut [OpenOp<'_>]) -> Opened {
             OpenForm::Gcm128(keys) => gcm::open(tier, keys, op),
             OpenForm::Gcm192(keys) => gcm::open(tier, keys, op),
             OpenForm::Gcm256(keys) => gcm::open(tier, keys, op),
+            OpenForm::Cbc(..) => {
+                has_cbc = true;
+                continue;
+            }
         };
         opened.insert_if(verified, index);
+    }
+    if has_cbc {
+        cbc::open_burst(tier, ops, &mut opened);
     }
     opened
 }

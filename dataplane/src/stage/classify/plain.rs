@@ -93,7 +93,11 @@ mod tests {
             source: Ipv4Addr::new(198, 51, 100, 101),
             destination: SERVER,
         };
-        let ethernet = eth::untagged(eth::MacAddress([2; 6]), eth::MacAddress([4; 6]), EtherType::IPV4);
+        let ethernet = eth::untagged(
+            eth::MacAddress([2; 6]),
+            eth::MacAddress([4; 6]),
+            EtherType::IPV4,
+        );
         [&ethernet[..], &ip.to_bytes(), payload].concat()
     }
 
