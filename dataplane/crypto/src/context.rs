@@ -11,9 +11,7 @@ use crate::portable;
 use crate::suite::AesKey;
 use crate::suite::Suite;
 #[cfg(target_arch = "x86_64")]
-use crate::x86::cbc;
-#[cfg(target_arch = "x86_64")]
-use crate::x86::gcm::Schedule;
+use crate::x86::{cbc, gcm::Schedule};
 
 /// The key material is not [`Suite::key_len`] bytes long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

