@@ -1,6 +1,6 @@
 //! Intel's ipsec-mb as a peer in the benchmarks: [`Manager::new`] is `None` where it was not installed when this was built.
 //!
-//! AES-GCM goes through its direct interface, AES-CBC with HMAC through its bursts of jobs. All that knows the library's structures is
+//! AES-GCM goes through its direct interface, AES-CBC with HMAC through its synchronous bursts. All that knows the library's structures is
 //! `shim.c`; what must hold for its pointers is checked here, once per packet:
 //!
 //! 1. a manager lives as long as [`Manager`];

@@ -19,11 +19,16 @@ pub(super) struct Work {
     pub(super) suite: Suite,
     pub(super) direction: Direction,
     pub(super) keys: usize,
-    /// Length of the plaintext.
+    /// Length of the plaintext, before AES-CBC pads it to whole blocks.
     pub(super) bytes: usize,
 }
 
 impl Work {
+    /// Bytes that the cipher works.
+    const fn text_len(self) -> usize {
+        self.bytes.next_multiple_of(self.suite.alignment())
+    }
+
     /// Packets of one lap: a burst, or one for each key.
     pub(super) fn packets(self) -> u64 {
         self.keys.max(BURST) as u64
@@ -149,7 +154,7 @@ impl Traffic {
         vec![Frame([0; 2048]); self.packets.len()]
     }
 
-    /// The jobs of a lap for a contestant that works in `place`.
+    /// The jobs of a lap for a contestant that works as `layout` says.
     pub(super) fn jobs<'a>(&'a self, layout: Layout, frames: &'a mut [Frame]) -> Vec<Job<'a>> {
         let mut frames: Vec<Option<&mut Frame>> = frames.iter_mut().map(Some).collect();
         let job = |packet: &Packet| {
@@ -187,11 +192,11 @@ impl Traffic {
             (Direction::Seal, Layout::InPlace) => {
                 let room = self.room(frame);
                 let begin = AAD_LEN + self.work.suite.iv_len();
-                room[begin..][..self.work.bytes].copy_from_slice(self.plaintext(packet));
+                room[begin..][..self.work.text_len()].copy_from_slice(self.plaintext(packet));
                 (self.plaintext(packet), room)
             }
             (Direction::Open, Layout::Apart | Layout::Copied) => {
-                (sealed, &mut frame.0[TEXT..][..self.work.bytes])
+                (sealed, &mut frame.0[TEXT..][..self.work.text_len()])
             }
             (Direction::Open, Layout::InPlace) => (sealed, self.reversible(packet, frame)),
         };
@@ -235,7 +240,7 @@ impl Traffic {
     /// Makes a plaintext and what it is sealed.
     fn fill(&mut self, index: usize, random: &mut ChaCha20Rng) {
         let packet = &self.packets[index];
-        let plaintext = bytes(random, self.work.bytes);
+        let plaintext = bytes(random, self.work.text_len());
         let head = bytes(random, AAD_LEN + self.work.suite.iv_len());
         self.plaintexts[packet.source].0[TEXT..][..plaintext.len()].copy_from_slice(&plaintext);
         let room = self.range();
@@ -245,7 +250,7 @@ impl Traffic {
     }
 
     fn plaintext(&self, packet: &Packet) -> &[u8] {
-        &self.plaintexts[packet.source].0[TEXT..][..self.work.bytes]
+        &self.plaintexts[packet.source].0[TEXT..][..self.work.text_len()]
     }
 
     fn packet(&self, packet: &Packet) -> &[u8] {
@@ -259,7 +264,7 @@ impl Traffic {
     /// Where a packet stands in its frame.
     const fn range(&self) -> std::ops::Range<usize> {
         let suite = self.work.suite;
-        TEXT - AAD_LEN - suite.iv_len()..TEXT + self.work.bytes + suite.icv_len()
+        TEXT - AAD_LEN - suite.iv_len()..TEXT + self.work.text_len() + suite.icv_len()
     }
 }
 
