@@ -14,6 +14,7 @@ use culvert_bench::failure::Failure;
 use culvert_bench::interrupt::Interrupt;
 use culvert_bench::load::engine::LogIns;
 use culvert_bench::measure;
+use culvert_bench::plot::Plot;
 use culvert_bench::suite::crypto::Crypto;
 
 /// Simulated L2TP/IPsec clients against a gateway, and measurements that others can repeat.
@@ -32,6 +33,8 @@ enum Command {
     Clients(Clients),
     /// Measures packet crypto: our engines and other libraries at the same work.
     Crypto(Crypto),
+    /// Draws figures and writes the tables of docs/PERFORMANCE.md from the JSON of the suites.
+    Plot(Plot),
 }
 
 #[derive(clap::Args)]
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo(&arguments),
         Command::Clients(clients) => log_in(&clients),
         Command::Crypto(suite) => measure::run(&suite).map(|()| Verdict::Good),
+        Command::Plot(plot) => plot.run().map(|()| Verdict::Good),
     };
     match outcome {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
