@@ -20,11 +20,35 @@ macro_rules! kernel {
     };
 }
 
-kernel!(sha1_16, "avx512f,avx512bw", sha1, avx512::Words16, u32, 16, 64);
+kernel!(
+    sha1_16,
+    "avx512f,avx512bw",
+    sha1,
+    avx512::Words16,
+    u32,
+    16,
+    64
+);
 kernel!(sha1_8, "avx2", sha1, avx2::Words8, u32, 8, 64);
-kernel!(sha256_16, "avx512f,avx512bw", sha2, avx512::Words16, u32, 16, 64);
+kernel!(
+    sha256_16,
+    "avx512f,avx512bw",
+    sha2,
+    avx512::Words16,
+    u32,
+    16,
+    64
+);
 kernel!(sha256_8, "avx2", sha2, avx2::Words8, u32, 8, 64);
-kernel!(sha512_8, "avx512f,avx512bw", sha2, avx512::Words8, u64, 8, 128);
+kernel!(
+    sha512_8,
+    "avx512f,avx512bw",
+    sha2,
+    avx512::Words8,
+    u64,
+    8,
+    128
+);
 kernel!(sha512_4, "avx2", sha2, avx2::Words4, u64, 4, 128);
 
 fn sha1_2<H: Hash<Word = u32>>(macs: &mut [Mac<'_, H>]) {
