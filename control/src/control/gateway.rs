@@ -97,7 +97,7 @@ fn ike(config: &Config) -> ike::Config {
     let gates = config.listeners.iter().map(|listener| Gate {
         local: listener.address.map(IpAddr::V4),
         modp_1024: listener.modp1024,
-        modp_1536: false,
+        modp_1536: listener.modp1536,
         triple_des: listener.triple_des,
     });
     let workers = config.workers.len();
