@@ -13,6 +13,8 @@ pub enum Failure {
     Xdp(String, String),
     /// The gateway ended or did not get ready.
     Gateway(String),
+    /// A contestant of a measurement gave another result than the reference.
+    Wrong(String),
     /// The user asked to stop.
     Interrupted,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Failure {
             Self::Io(what, error) => write!(f, "{what}: {error}"),
             Self::Xdp(device, words) => write!(f, "{device}: {words}"),
             Self::Gateway(words) => write!(f, "gateway: {words}"),
+            Self::Wrong(contestant) => write!(f, "{contestant}: wrong result"),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }

@@ -1,7 +1,7 @@
-//! Simulated L2TP/IPsec clients, and a load generator made of them.
+//! Simulated L2TP/IPsec clients, a load generator made of them, and measurements that others can repeat.
 //!
 //! [`client::Client`] is the whole client side as one sans-IO machine. [`load`] runs thousands of them over AF_XDP, and [`demo`]
-//! puts a gateway between them and a LAN.
+//! puts a gateway between them and a LAN. [`suite`] holds the measurements; [`measure`] says how they are taken.
 #![forbid(unsafe_code)]
 
 pub mod client;
@@ -10,5 +10,7 @@ pub mod demo;
 pub mod failure;
 pub mod interrupt;
 pub mod load;
+pub mod measure;
 pub mod progress;
 mod seed;
+pub mod suite;

@@ -1,4 +1,4 @@
-//! `culvert-bench`: simulated clients against a gateway.
+//! `culvert-bench`: simulated clients against a gateway, and measurements.
 #![forbid(unsafe_code)]
 
 use std::io::Write;
@@ -13,8 +13,10 @@ use culvert_bench::demo::gateway::Core;
 use culvert_bench::failure::Failure;
 use culvert_bench::interrupt::Interrupt;
 use culvert_bench::load::engine::LogIns;
+use culvert_bench::measure;
+use culvert_bench::suite::crypto::Crypto;
 
-/// Simulated L2TP/IPsec clients against a gateway.
+/// Simulated L2TP/IPsec clients against a gateway, and measurements that others can repeat.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -28,6 +30,8 @@ enum Command {
     Demo(DemoArguments),
     /// Logs clients in against a gateway that is there already, holds them, and logs them out.
     Clients(Clients),
+    /// Measures packet crypto: our engines and other libraries at the same work.
+    Crypto(Crypto),
 }
 
 #[derive(clap::Args)]
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo(&arguments),
         Command::Clients(clients) => log_in(&clients),
+        Command::Crypto(suite) => measure::run(&suite).map(|()| Verdict::Good),
     };
     match outcome {
         Ok(Verdict::Good) => ExitCode::SUCCESS,

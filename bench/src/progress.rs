@@ -6,8 +6,16 @@ use std::time::{Duration, Instant};
 /// The line.
 #[derive(Debug)]
 pub struct Progress {
+    stream: Stream,
     terminal: bool,
     shown: Option<Instant>,
+}
+
+/// Where the line stands.
+#[derive(Clone, Copy, Debug)]
+enum Stream {
+    Output,
+    Error,
 }
 
 /// How often the line changes on a terminal.
@@ -19,7 +27,17 @@ impl Progress {
     /// One on standard output.
     pub fn new() -> Self {
         Self {
+            stream: Stream::Output,
             terminal: io::stdout().is_terminal(),
+            shown: None,
+        }
+    }
+
+    /// One on standard error, for programs whose output is a table.
+    pub fn on_stderr() -> Self {
+        Self {
+            stream: Stream::Error,
+            terminal: io::stderr().is_terminal(),
             shown: None,
         }
     }
@@ -42,6 +60,14 @@ impl Progress {
         self.shown = None;
     }
 
+    /// Takes the line away again.
+    pub fn clear(&mut self) {
+        if self.terminal && self.shown.is_some() {
+            self.print("\r\x1b[2K");
+        }
+        self.shown = None;
+    }
+
     fn write(&self, line: &str) {
         if self.terminal {
             self.print(&format!("\r\x1b[2K{line}"));
@@ -52,7 +78,10 @@ impl Progress {
 
     /// A terminal that went away is no reason to stop.
     fn print(&self, text: &str) {
-        let mut out = io::stdout().lock();
+        let mut out: Box<dyn Write> = match self.stream {
+            Stream::Output => Box::new(io::stdout().lock()),
+            Stream::Error => Box::new(io::stderr().lock()),
+        };
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
-use culvert_crypto::{OpenContext, SealContext};
+use culvert_crypto::{Engine, OpenContext, SealContext};
 use culvert_wire::eth::MacAddress;
 use rustix::event::{EventfdFlags, eventfd};
 use serde::{Deserialize, Serialize};
@@ -282,13 +282,13 @@ impl Link {
 fn expand(command: &Command) -> Result<Option<Keys>, Refusal> {
     Ok(match command {
         Command::AddInbound(spec) => {
-            let context =
-                OpenContext::new(spec.suite, spec.keys.expose()).map_err(|_| Refusal::Invalid)?;
+            let context = OpenContext::new(Engine::choose(), spec.suite, spec.keys.expose())
+                .map_err(|_| Refusal::Invalid)?;
             Some(Keys::Inbound(Box::new(context)))
         }
         Command::AddOutbound(spec) => {
-            let context =
-                SealContext::new(spec.suite, spec.keys.expose()).map_err(|_| Refusal::Invalid)?;
+            let context = SealContext::new(Engine::choose(), spec.suite, spec.keys.expose())
+                .map_err(|_| Refusal::Invalid)?;
             Some(Keys::Outbound(Box::new(context)))
         }
         Command::OpenSet(_)

@@ -254,7 +254,7 @@ fn sealed(suite: Suite, sequence: u32, l2tp: &[u8]) -> Vec<u8> {
     plaintext.resize(trailer.plaintext_len(), 0);
     trailer.emit(&mut plaintext[payload_len..]).unwrap();
     let key: Vec<u8> = (0..suite.key_len()).map(|byte| byte as u8).collect();
-    let context = SealContext::new(suite, &key).unwrap();
+    let context = SealContext::new(Engine::PORTABLE, suite, &key).unwrap();
     let header = esp::header(INBOUND, sequence);
     let mut body = vec![0; suite.sealed_len(plaintext.len())];
     let op = SealOp::new(

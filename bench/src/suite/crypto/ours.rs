@@ -1,0 +1,80 @@
+//! Our own engines.
+
+use arrayvec::ArrayVec;
+use culvert_crypto::{Engine, OpenContext, OpenOp, SealContext, SealOp, Suite};
+
+use super::algorithm::{Algorithm, KeyBits};
+use super::traffic::{AAD_LEN, Direction, Place, Traffic};
+use super::{BURST, Burst, Contestant};
+
+/// Each engine that this CPU can run, the fastest first.
+pub(super) fn contestants(traffic: &Traffic) -> Vec<Contestant> {
+    let Some(suite) = suite(traffic.work().algorithm) else {
+        return Vec::new();
+    };
+    let mut all: Vec<Contestant> = Engine::available()
+        .map(|engine| Contestant {
+            name: format!("culvert-{}", engine.name()),
+            place: Place::Apart,
+            burst: match traffic.work().direction {
+                Direction::Seal => sealer(engine, suite, traffic),
+                Direction::Open => opener(engine, suite, traffic),
+            },
+        })
+        .collect();
+    all.reverse();
+    all
+}
+
+const fn suite(algorithm: Algorithm) -> Option<Suite> {
+    Some(match algorithm {
+        Algorithm::Gcm(KeyBits::Aes128) => Suite::AesGcm128,
+        Algorithm::Gcm(KeyBits::Aes256) => Suite::AesGcm256,
+    })
+}
+
+fn sealer(engine: Engine, suite: Suite, traffic: &Traffic) -> Burst {
+    let contexts: Vec<SealContext> = traffic
+        .keys
+        .iter()
+        .filter_map(|key| SealContext::new(suite, key).ok())
+        .collect();
+    Box::new(move |jobs| {
+        let count = jobs.len();
+        let mut ops: ArrayVec<SealOp<'_>, BURST> = jobs
+            .iter_mut()
+            .filter_map(|job| {
+                let destination = &mut job.destination[AAD_LEN..];
+                SealOp::new(
+                    &contexts[job.key],
+                    &job.aad,
+                    job.iv,
+                    job.source,
+                    destination,
+                )
+                .ok()
+            })
+            .collect();
+        engine.seal_burst(&mut ops);
+        ops.len() == count
+    })
+}
+
+fn opener(engine: Engine, suite: Suite, traffic: &Traffic) -> Burst {
+    let contexts: Vec<OpenContext> = traffic
+        .keys
+        .iter()
+        .filter_map(|key| OpenContext::new(suite, key).ok())
+        .collect();
+    Box::new(move |jobs| {
+        let count = jobs.len();
+        let mut ops: ArrayVec<OpenOp<'_>, BURST> = jobs
+            .iter_mut()
+            .filter_map(|job| {
+                let (aad, source) = job.source.split_at(AAD_LEN);
+                OpenOp::new(&contexts[job.key], aad, source, job.destination).ok()
+            })
+            .collect();
+        engine.open_burst(&mut ops).count() as usize == count
+    })
+}
