@@ -2,6 +2,7 @@
 # install.sh GROUP...   installs what is missing of the named groups, on Debian 12 or Ubuntu 24.04; nothing when all is there.
 #   build  compiler for the C parts of libxdp        demo  namespaces and devices
 #   test   licence check, BPF compiler, captures     lab   real clients in guests
+#   bench  libraries that are measured against ours
 set -euo pipefail
 packages=()
 want() { for p in "$@"; do dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || packages+=("$p"); done; }
@@ -11,6 +12,7 @@ for group in "$@"; do
            dpkg-query -W 'libclang-*-dev' 2>/dev/null | grep -q . || want libclang-dev;;
     demo)  want iproute2 ethtool;;
     test)  want iproute2 ethtool tcpdump;;
+    bench) want libipsec-mb-dev;;
     lab)   want cpio nftables tcpdump iperf3 ethtool gcc python3 openssl;;
     *) echo "install.sh: unknown group $group" >&2; exit 2;;
   esac

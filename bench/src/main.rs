@@ -14,6 +14,7 @@ use culvert_bench::failure::Failure;
 use culvert_bench::interrupt::Interrupt;
 use culvert_bench::load::engine::LogIns;
 use culvert_bench::measure;
+use culvert_bench::plot::Plot;
 use culvert_bench::suite::crypto::Crypto;
 use culvert_bench::suite::login::Login;
 use culvert_bench::suite::scale::Scale;
@@ -38,6 +39,8 @@ enum Command {
     Login(Login),
     /// Measures what many tunnels take: memory, and time to install.
     Scale(Scale),
+    /// Draws figures and writes the tables of docs/PERFORMANCE.md from the JSON of the suites.
+    Plot(Plot),
 }
 
 #[derive(clap::Args)]
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::Crypto(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Login(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Scale(suite) => measure::run(&suite).map(|()| Verdict::Good),
+        Command::Plot(plot) => plot.run().map(|()| Verdict::Good),
     };
     match outcome {
         Ok(Verdict::Good) => ExitCode::SUCCESS,

@@ -4,11 +4,12 @@ use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::aead::{AeadInOut, Nonce, Tag};
 use aes_gcm::{Aes128Gcm, Aes256Gcm, KeyInit};
 use aws_lc_rs::aead as aws;
+use culvert_crypto::AesKey;
 use ring::aead as ring;
 
-use super::Contestant;
-use super::algorithm::{Algorithm, KeyBits};
-use super::traffic::{AAD_LEN, Direction, Job, Place, Traffic};
+use super::reference::Aes192Gcm;
+use super::traffic::{AAD_LEN, Direction, Job, Layout, Traffic};
+use super::{Contestant, each};
 
 const IV_LEN: usize = 8;
 const ICV_LEN: usize = 16;
@@ -16,22 +17,24 @@ const SALT_LEN: usize = 4;
 /// Where the ciphertext begins in a packet.
 const TEXT: usize = AAD_LEN + IV_LEN;
 
-/// All of them.
-pub(super) fn contestants(traffic: &Traffic) -> Vec<Contestant> {
-    let Algorithm::Gcm(bits) = traffic.work().algorithm;
-    let rust_crypto = match bits {
-        KeyBits::Aes128 => rust_crypto::<Aes128Gcm>(traffic),
-        KeyBits::Aes256 => rust_crypto::<Aes256Gcm>(traffic),
+/// All that have this length of keys: ring lacks 192 bits.
+pub(super) fn contestants(key: AesKey, traffic: &Traffic) -> Vec<Contestant> {
+    let (rust_crypto, ring, aws) = match key {
+        AesKey::Bits128 => (
+            rust_crypto::<Aes128Gcm>(traffic),
+            Some(&ring::AES_128_GCM),
+            &aws::AES_128_GCM,
+        ),
+        AesKey::Bits192 => (rust_crypto::<Aes192Gcm>(traffic), None, &aws::AES_192_GCM),
+        AesKey::Bits256 => (
+            rust_crypto::<Aes256Gcm>(traffic),
+            Some(&ring::AES_256_GCM),
+            &aws::AES_256_GCM,
+        ),
     };
-    let ring = match bits {
-        KeyBits::Aes128 => &ring::AES_128_GCM,
-        KeyBits::Aes256 => &ring::AES_256_GCM,
-    };
-    let aws = match bits {
-        KeyBits::Aes128 => &aws::AES_128_GCM,
-        KeyBits::Aes256 => &aws::AES_256_GCM,
-    };
-    vec![rust_crypto, by_ring(ring, traffic), by_aws(aws, traffic)]
+    let mut all = vec![rust_crypto, by_aws(aws, traffic)];
+    all.extend(ring.map(|algorithm| by_ring(algorithm, traffic)));
+    all
 }
 
 /// A key as `expand` makes it, with its salt.
@@ -61,17 +64,6 @@ impl<K> Keyed<K> {
     }
 }
 
-/// Works each job of a burst with `one`, as these libraries have no interface for bursts.
-fn each(mut one: impl FnMut(&mut Job<'_>) -> Option<()> + 'static) -> super::Burst {
-    Box::new(move |jobs| {
-        let mut right = true;
-        for job in jobs {
-            right &= one(job).is_some();
-        }
-        right
-    })
-}
-
 fn rust_crypto<C: AeadInOut + KeyInit + 'static>(traffic: &Traffic) -> Contestant {
     let keys = Keyed::all(traffic, |key| C::new_from_slice(key).ok());
     let seal = move |job: &mut Job<'_>| {
@@ -99,7 +91,7 @@ fn rust_crypto<C: AeadInOut + KeyInit + 'static>(traffic: &Traffic) -> Contestan
     };
     Contestant {
         name: "aes-gcm".to_owned(),
-        place: Place::Apart,
+        layout: Layout::Apart,
         burst: match traffic.work().direction {
             Direction::Seal => each(seal),
             Direction::Open => each(open),
@@ -141,7 +133,7 @@ fn by_ring(algorithm: &'static ring::Algorithm, traffic: &Traffic) -> Contestant
     };
     Contestant {
         name: "ring".to_owned(),
-        place: Place::InPlace,
+        layout: Layout::InPlace,
         burst: match traffic.work().direction {
             Direction::Seal => each(seal),
             Direction::Open => each(open),
@@ -178,7 +170,7 @@ fn by_aws(algorithm: &'static aws::Algorithm, traffic: &Traffic) -> Contestant {
     };
     Contestant {
         name: "aws-lc-rs".to_owned(),
-        place: Place::Apart,
+        layout: Layout::Apart,
         burst: match traffic.work().direction {
             Direction::Seal => each(seal),
             Direction::Open => each(open),

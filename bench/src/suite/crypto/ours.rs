@@ -3,19 +3,16 @@
 use arrayvec::ArrayVec;
 use culvert_crypto::{Engine, OpenContext, OpenOp, SealContext, SealOp, Suite};
 
-use super::algorithm::{Algorithm, KeyBits};
-use super::traffic::{AAD_LEN, Direction, Place, Traffic};
+use super::traffic::{AAD_LEN, Direction, Layout, Traffic};
 use super::{BURST, Burst, Contestant};
 
 /// Each engine that this CPU can run, the fastest first.
 pub(super) fn contestants(traffic: &Traffic) -> Vec<Contestant> {
-    let Some(suite) = suite(traffic.work().algorithm) else {
-        return Vec::new();
-    };
+    let suite = traffic.work().suite;
     let mut all: Vec<Contestant> = Engine::available()
         .map(|engine| Contestant {
             name: format!("culvert-{}", engine.name()),
-            place: Place::Apart,
+            layout: Layout::Apart,
             burst: match traffic.work().direction {
                 Direction::Seal => sealer(engine, suite, traffic),
                 Direction::Open => opener(engine, suite, traffic),
@@ -26,18 +23,11 @@ pub(super) fn contestants(traffic: &Traffic) -> Vec<Contestant> {
     all
 }
 
-const fn suite(algorithm: Algorithm) -> Option<Suite> {
-    Some(match algorithm {
-        Algorithm::Gcm(KeyBits::Aes128) => Suite::AesGcm128,
-        Algorithm::Gcm(KeyBits::Aes256) => Suite::AesGcm256,
-    })
-}
-
 fn sealer(engine: Engine, suite: Suite, traffic: &Traffic) -> Burst {
     let contexts: Vec<SealContext> = traffic
         .keys
         .iter()
-        .filter_map(|key| SealContext::new(suite, key).ok())
+        .filter_map(|key| SealContext::new(engine, suite, key).ok())
         .collect();
     Box::new(move |jobs| {
         let count = jobs.len();
@@ -64,7 +54,7 @@ fn opener(engine: Engine, suite: Suite, traffic: &Traffic) -> Burst {
     let contexts: Vec<OpenContext> = traffic
         .keys
         .iter()
-        .filter_map(|key| OpenContext::new(suite, key).ok())
+        .filter_map(|key| OpenContext::new(engine, suite, key).ok())
         .collect();
     Box::new(move |jobs| {
         let count = jobs.len();

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use culvert_crypto::Suite;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
-use super::BURST;
-use super::algorithm::Algorithm;
+use super::{BURST, reference};
 
 /// Bytes of SPI and sequence number, which are the additional data.
 pub(super) const AAD_LEN: usize = 8;
@@ -16,14 +16,19 @@ const TEXT: usize = 64;
 /// One combination to measure.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Work {
-    pub(super) algorithm: Algorithm,
+    pub(super) suite: Suite,
     pub(super) direction: Direction,
     pub(super) keys: usize,
-    /// Length of the plaintext.
+    /// Length of the plaintext, before AES-CBC pads it to whole blocks.
     pub(super) bytes: usize,
 }
 
 impl Work {
+    /// Bytes that the cipher works.
+    const fn text_len(self) -> usize {
+        self.bytes.next_multiple_of(self.suite.alignment())
+    }
+
     /// Packets of one lap: a burst, or one for each key.
     pub(super) fn packets(self) -> u64 {
         self.keys.max(BURST) as u64
@@ -32,7 +37,7 @@ impl Work {
 
 impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (suite, direction) = (self.algorithm.name(), self.direction.name());
+        let (suite, direction) = (reference::name(self.suite), self.direction.name());
         let Self { keys, bytes, .. } = self;
         write!(f, "{suite} {direction}, {keys} keys, {bytes} bytes")
     }
@@ -58,18 +63,21 @@ impl Direction {
 
 /// Where a contestant reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Layout {
     /// Source and destination are two frames.
     Apart,
     /// The destination is overwritten, the source is not touched.
     InPlace,
+    /// Copied to the destination, which is then overwritten.
+    Copied,
 }
 
-impl Place {
+impl Layout {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Apart => "apart",
             Self::InPlace => "in place",
+            Self::Copied => "copied",
         }
     }
 }
@@ -125,7 +133,7 @@ impl Traffic {
         let mut traffic = Self {
             work,
             keys: (0..work.keys)
-                .map(|_| bytes(&mut random, work.algorithm.key_len()))
+                .map(|_| bytes(&mut random, work.suite.key_len()))
                 .collect(),
             packets: packets(&mut random, work.keys, count),
             plaintexts: vec![Frame([0; 2048]); count],
@@ -146,48 +154,54 @@ impl Traffic {
         vec![Frame([0; 2048]); self.packets.len()]
     }
 
-    /// The jobs of a lap for a contestant that works in `place`.
-    pub(super) fn jobs<'a>(&'a self, place: Place, frames: &'a mut [Frame]) -> Vec<Job<'a>> {
+    /// The jobs of a lap for a contestant that works as `layout` says.
+    pub(super) fn jobs<'a>(&'a self, layout: Layout, frames: &'a mut [Frame]) -> Vec<Job<'a>> {
         let mut frames: Vec<Option<&mut Frame>> = frames.iter_mut().map(Some).collect();
         let job = |packet: &Packet| {
             let frame = frames.get_mut(packet.destination)?.take()?;
-            Some(self.job(packet, place, frame))
+            Some(self.job(packet, layout, frame))
         };
         self.packets.iter().filter_map(job).collect()
     }
 
     /// Whether each of `jobs` gave what RustCrypto gives, after one lap.
-    pub(super) fn is_done(&self, place: Place, jobs: &[Job<'_>]) -> bool {
+    pub(super) fn is_done(&self, layout: Layout, jobs: &[Job<'_>]) -> bool {
         let packets = self.packets.iter().zip(jobs);
         packets.len() == self.packets.len()
             && packets.into_iter().all(|(packet, job)| {
                 let plaintext = self.plaintext(packet);
-                match (self.work.direction, place) {
+                match (self.work.direction, layout) {
                     (Direction::Seal, _) => *job.destination == *self.packet(packet),
-                    (Direction::Open, Place::Apart) => *job.destination == *plaintext,
-                    (Direction::Open, Place::InPlace) => {
-                        let begin = AAD_LEN + self.work.algorithm.iv_len();
+                    (Direction::Open, Layout::Apart | Layout::Copied) => {
+                        *job.destination == *plaintext
+                    }
+                    (Direction::Open, Layout::InPlace) => {
+                        let begin = AAD_LEN + self.work.suite.iv_len();
                         job.destination[begin..].starts_with(plaintext)
                     }
                 }
             })
     }
 
-    fn job<'a>(&'a self, packet: &Packet, place: Place, frame: &'a mut Frame) -> Job<'a> {
+    fn job<'a>(&'a self, packet: &Packet, layout: Layout, frame: &'a mut Frame) -> Job<'a> {
         let sealed = self.packet(packet);
-        let (source, destination) = match (self.work.direction, place) {
-            (Direction::Seal, Place::Apart) => (self.plaintext(packet), self.room(frame)),
-            (Direction::Seal, Place::InPlace) => {
+        let (source, destination) = match (self.work.direction, layout) {
+            (Direction::Seal, Layout::Apart | Layout::Copied) => {
+                (self.plaintext(packet), self.room(frame))
+            }
+            (Direction::Seal, Layout::InPlace) => {
                 let room = self.room(frame);
-                let begin = AAD_LEN + self.work.algorithm.iv_len();
-                room[begin..][..self.work.bytes].copy_from_slice(self.plaintext(packet));
+                let begin = AAD_LEN + self.work.suite.iv_len();
+                room[begin..][..self.work.text_len()].copy_from_slice(self.plaintext(packet));
                 (self.plaintext(packet), room)
             }
-            (Direction::Open, Place::Apart) => (sealed, &mut frame.0[TEXT..][..self.work.bytes]),
-            (Direction::Open, Place::InPlace) => (sealed, self.reversible(packet, frame)),
+            (Direction::Open, Layout::Apart | Layout::Copied) => {
+                (sealed, &mut frame.0[TEXT..][..self.work.text_len()])
+            }
+            (Direction::Open, Layout::InPlace) => (sealed, self.reversible(packet, frame)),
         };
         let mut iv = [0; 16];
-        let iv_len = self.work.algorithm.iv_len();
+        let iv_len = self.work.suite.iv_len();
         iv[..iv_len].copy_from_slice(&sealed[AAD_LEN..][..iv_len]);
         let mut aad = [0; AAD_LEN];
         aad.copy_from_slice(&sealed[..AAD_LEN]);
@@ -206,13 +220,18 @@ impl Traffic {
     /// A packet that can be opened in place for ever: AES-GCM opened twice is the ciphertext again, so with the ICV of the plaintext
     /// taken for a ciphertext, every second opening restores what the next one needs.
     fn reversible<'a>(&self, packet: &Packet, frame: &'a mut Frame) -> &'a mut [u8] {
-        let algorithm = self.work.algorithm;
+        let suite = self.work.suite;
         let sealed = self.packet(packet);
-        let text = AAD_LEN + algorithm.iv_len()..sealed.len() - algorithm.icv_len();
+        let text = AAD_LEN + suite.iv_len()..sealed.len() - suite.icv_len();
         let mut back = sealed.to_vec();
-        algorithm.seal(&self.keys[packet.key], &sealed[text.clone()], &mut back);
+        reference::seal(
+            suite,
+            &self.keys[packet.key],
+            &sealed[text.clone()],
+            &mut back,
+        );
         let begin = TEXT - text.start;
-        let room = &mut frame.0[begin..][..sealed.len() + algorithm.icv_len()];
+        let room = &mut frame.0[begin..][..sealed.len() + suite.icv_len()];
         room[..sealed.len()].copy_from_slice(sealed);
         room[sealed.len()..].copy_from_slice(&back[text.end..]);
         room
@@ -221,19 +240,17 @@ impl Traffic {
     /// Makes a plaintext and what it is sealed.
     fn fill(&mut self, index: usize, random: &mut ChaCha20Rng) {
         let packet = &self.packets[index];
-        let plaintext = bytes(random, self.work.bytes);
-        let head = bytes(random, AAD_LEN + self.work.algorithm.iv_len());
+        let plaintext = bytes(random, self.work.text_len());
+        let head = bytes(random, AAD_LEN + self.work.suite.iv_len());
         self.plaintexts[packet.source].0[TEXT..][..plaintext.len()].copy_from_slice(&plaintext);
         let room = self.range();
         let room = &mut self.sealed[packet.source].0[room];
         room[..head.len()].copy_from_slice(&head);
-        self.work
-            .algorithm
-            .seal(&self.keys[packet.key], &plaintext, room);
+        reference::seal(self.work.suite, &self.keys[packet.key], &plaintext, room);
     }
 
     fn plaintext(&self, packet: &Packet) -> &[u8] {
-        &self.plaintexts[packet.source].0[TEXT..][..self.work.bytes]
+        &self.plaintexts[packet.source].0[TEXT..][..self.work.text_len()]
     }
 
     fn packet(&self, packet: &Packet) -> &[u8] {
@@ -246,8 +263,8 @@ impl Traffic {
 
     /// Where a packet stands in its frame.
     const fn range(&self) -> std::ops::Range<usize> {
-        let algorithm = self.work.algorithm;
-        TEXT - AAD_LEN - algorithm.iv_len()..TEXT + self.work.bytes + algorithm.icv_len()
+        let suite = self.work.suite;
+        TEXT - AAD_LEN - suite.iv_len()..TEXT + self.work.text_len() + suite.icv_len()
     }
 }
 
