@@ -182,7 +182,10 @@ fn commands(number: u32) -> [Command; 4] {
             peer_session: SessionId(1),
             sequencing: Sequencing::Off,
             framing: PppFraming::default(),
-            phase: Phase::Open { address, mru: 1_400 },
+            phase: Phase::Open {
+                address,
+                mru: 1_400,
+            },
         }),
     ]
 }
