@@ -15,6 +15,7 @@ use culvert_bench::interrupt::Interrupt;
 use culvert_bench::load::engine::LogIns;
 use culvert_bench::measure;
 use culvert_bench::suite::crypto::Crypto;
+use culvert_bench::suite::wire::Wire;
 
 /// Simulated L2TP/IPsec clients against a gateway, and measurements that others can repeat.
 #[derive(Parser)]
@@ -32,6 +33,8 @@ enum Command {
     Clients(Clients),
     /// Measures packet crypto: our engines and other libraries at the same work.
     Crypto(Crypto),
+    /// Measures Culvert over AF_XDP against a loop that only forwards, in namespaces of its own.
+    Wire(Wire),
 }
 
 #[derive(clap::Args)]
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo(&arguments),
         Command::Clients(clients) => log_in(&clients),
         Command::Crypto(suite) => measure::run(&suite).map(|()| Verdict::Good),
+        Command::Wire(suite) => measure::run(&suite).map(|()| Verdict::Good),
     };
     match outcome {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
