@@ -11,6 +11,7 @@ pub mod failure;
 pub mod interrupt;
 pub mod load;
 pub mod measure;
+pub mod plot;
 pub mod progress;
 mod seed;
 pub mod suite;

@@ -14,6 +14,7 @@ use culvert_bench::failure::Failure;
 use culvert_bench::interrupt::Interrupt;
 use culvert_bench::load::engine::LogIns;
 use culvert_bench::measure;
+use culvert_bench::plot::Plot;
 use culvert_bench::suite::crypto::Crypto;
 use culvert_bench::suite::wire::Wire;
 
@@ -35,6 +36,8 @@ enum Command {
     Crypto(Crypto),
     /// Measures Culvert over AF_XDP against a loop that only forwards, in namespaces of its own.
     Wire(Wire),
+    /// Draws figures and writes the tables of docs/PERFORMANCE.md from the JSON of the suites.
+    Plot(Plot),
 }
 
 #[derive(clap::Args)]
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Clients(clients) => log_in(&clients),
         Command::Crypto(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Wire(suite) => measure::run(&suite).map(|()| Verdict::Good),
+        Command::Plot(plot) => plot.run().map(|()| Verdict::Good),
     };
     match outcome {
         Ok(Verdict::Good) => ExitCode::SUCCESS,

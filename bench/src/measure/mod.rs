@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+pub(crate) use clock::as_f64;
 pub use clock::{Clock, Cycles};
 pub use contest::{Contest, Pace, Standing};
 pub use machine::Machine;
