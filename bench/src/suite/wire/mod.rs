@@ -205,7 +205,7 @@ impl Suite for Wire {
 fn cores(wanted: Option<usize>) -> Result<[usize; 2], Failure> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let ids = || cores.iter().map(|core| core.id);
-    let gateway = wanted.or(ids().max());
+    let gateway = wanted.or_else(|| ids().max());
     let sender = ids().find(|id| Some(*id) != gateway);
     match (sender, gateway) {
         (Some(sender), Some(gateway)) => Ok([sender, gateway]),

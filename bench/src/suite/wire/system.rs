@@ -64,9 +64,9 @@ impl Control {
 
     fn confirm(&mut self, commands: usize) -> Result<(), Failure> {
         for _ in 0..commands {
-            match self.next()? {
-                Report::Answer(Answer::Done(_)) => {}
-                report => return Err(Failure::Gateway(format!("not installed: {report:?}"))),
+            let report = self.next()?;
+            if !matches!(report, Report::Answer(Answer::Done(_))) {
+                return Err(Failure::Gateway(format!("not installed: {report:?}")));
             }
         }
         Ok(())
