@@ -18,6 +18,7 @@ use culvert_bench::plot::Plot;
 use culvert_bench::suite::crypto::Crypto;
 use culvert_bench::suite::login::Login;
 use culvert_bench::suite::scale::Scale;
+use culvert_bench::suite::wire::Wire;
 
 /// Simulated L2TP/IPsec clients against a gateway, and measurements that others can repeat.
 #[derive(Parser)]
@@ -39,6 +40,8 @@ enum Command {
     Login(Login),
     /// Measures what many tunnels take: memory, and time to install.
     Scale(Scale),
+    /// Measures Culvert over AF_XDP against a loop that only forwards, in namespaces of its own.
+    Wire(Wire),
     /// Draws figures and writes the tables of docs/PERFORMANCE.md from the JSON of the suites.
     Plot(Plot),
 }
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Crypto(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Login(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Scale(suite) => measure::run(&suite).map(|()| Verdict::Good),
+        Command::Wire(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Plot(plot) => plot.run().map(|()| Verdict::Good),
     };
     match outcome {

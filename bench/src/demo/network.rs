@@ -91,6 +91,22 @@ impl Namespace {
         enter(&format!("/run/netns/{}", self.name))
     }
 
+    /// Index of a device inside.
+    ///
+    /// # Errors
+    /// [`Failure::Command`] if there is no such device.
+    pub fn index(&self, device: &str) -> Result<u32, Failure> {
+        let links = self.ip(&format!("-j link show dev {device}"))?;
+        let parsed: Option<Value> = serde_json::from_str(&links).ok();
+        let index = parsed
+            .as_ref()
+            .and_then(|links| links.pointer("/0/ifindex"));
+        index
+            .and_then(Value::as_u64)
+            .and_then(|index| u32::try_from(index).ok())
+            .ok_or_else(|| Failure::Command("ip link".to_owned(), format!("no index in: {links}")))
+    }
+
     /// Ethernet address of a device inside.
     ///
     /// # Errors

@@ -234,6 +234,7 @@ fn ring_size(frames: u32, sockets: usize) -> QueueSize {
 /// The first frames of a new UMEM: the one time that chunks become frames without the kernel's having had them (R2).
 fn all_frames(ledger: &Arc<Ledger>) -> FramePool {
     let mut pool = FramePool::empty(Arc::clone(ledger));
+    ledger.taken_back(ledger.total());
     let mut unborn = Lent::of_new_umem(ledger.total());
     let frames = (0..ledger.total()).filter_map(|number| take_back(&mut unborn, ledger, number));
     frames.for_each(|frame| pool.give(frame));

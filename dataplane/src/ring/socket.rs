@@ -74,7 +74,9 @@ impl Socket {
         };
         // SAFETY: the ring and the descriptors it writes are of this UMEM (R8).
         let count = unsafe { self.rx.consume(room) };
+        self.ledger.taken_back(count);
         let mut taken = Taken::default();
+        let mut strange = 0;
         for descriptor in self.scratch.iter().take(count) {
             let (number, offset) = locate(descriptor);
             let len = descriptor.lengths().data();
@@ -91,9 +93,11 @@ impl Socket {
                     taken.invalid += 1;
                     pool.give(frame);
                 }
-                None => taken.invalid += 1,
+                None => strange += 1,
             }
         }
+        self.ledger.lent(strange);
+        taken.invalid += strange;
         taken
     }
 
@@ -110,18 +114,20 @@ impl Socket {
         let wanted = missing
             .min(BATCH)
             .min(self.fill.nb_free(WHOLE_BATCH) as usize);
-        let mut count = 0;
+        let (mut count, mut given_up) = (0, 0);
         for slot in self.scratch.iter_mut().take(wanted) {
             let Some(frame) = pool.take() else { break };
             let Some(number) = give_up(frame, &mut self.filling, &self.ledger) else {
                 break;
             };
+            given_up += 1;
             let Some(descriptor) = mapping(&self.ledger).to_fill(number) else {
                 break;
             };
             *slot = descriptor;
             count += 1;
         }
+        self.ledger.lent(given_up);
         let ready = self.scratch.get(..count).unwrap_or_default();
         // SAFETY: descriptors of this UMEM (R8) for chunks whose frames were just given up (R1); `wanted` made sure of room.
         unsafe { self.fill.produce(ready) }
@@ -131,6 +137,7 @@ impl Socket {
     pub(crate) fn send(&mut self, pool: &mut FramePool, frames: &mut Frames) -> Taken {
         let room = self.tx.nb_free(WHOLE_BATCH) as usize;
         let mut taken = Taken::default();
+        let mut given_up = 0;
         for frame in frames.take_front(room.min(BATCH)) {
             let len = frame.len();
             if frame.home() != self.ledger.home() || len < ETHERNET_HEADER {
@@ -141,12 +148,14 @@ impl Socket {
             let Some(number) = give_up(frame, &mut self.sending, &self.ledger) else {
                 continue;
             };
+            given_up += 1;
             let descriptor = mapping(&self.ledger).to_send(number, len);
             if let (Some(slot), Some(descriptor)) = (self.scratch.get_mut(taken.good), descriptor) {
                 *slot = descriptor;
                 taken.good += 1;
             }
         }
+        self.ledger.lent(given_up);
         let ready = self.scratch.get(..taken.good).unwrap_or_default();
         // SAFETY: descriptors of this UMEM (R8) for chunks whose frames were just given up (R1); there is room for all.
         taken.good = unsafe { self.tx.produce(ready) };
@@ -172,6 +181,7 @@ impl Socket {
         }
         // SAFETY: the ring and the descriptors it writes are of this UMEM (R8).
         let count = unsafe { self.completion.consume(&mut *self.scratch) };
+        self.ledger.taken_back(count);
         let mut taken = Taken::default();
         for descriptor in self.scratch.iter().take(count) {
             let (number, _) = locate(descriptor);
@@ -183,6 +193,7 @@ impl Socket {
                 None => taken.invalid += 1,
             }
         }
+        self.ledger.lent(taken.invalid);
         taken
     }
 
@@ -253,17 +264,18 @@ fn mapping(ledger: &Ledger) -> &Mapping {
 }
 
 /// Turns a chunk that the kernel gave back into a frame, if it had it.
+///
+/// The caller tells the ledger of a whole batch, before this: should it count wrongly then too many, which only leaks the memory (R3).
 pub(super) fn take_back(lent: &mut Lent, ledger: &Ledger, number: usize) -> Option<Frame> {
     let chunk = mapping(ledger).chunk(lent.take_back(number)?)?;
-    let frame = Frame::from_umem(chunk, ledger.home());
-    ledger.taken_back(1);
-    Some(frame)
+    Some(Frame::from_umem(chunk, ledger.home()))
 }
 
 /// Turns a frame of this UMEM into the number of a chunk that is the kernel's from now on.
+///
+/// The caller tells the ledger of a whole batch, after this, for the same reason.
 fn give_up(frame: Frame, lent: &mut Lent, ledger: &Ledger) -> Option<usize> {
     let chunk: &'static mut [u8; CHUNK] = frame.into_umem()?;
     let number = mapping(ledger).number(chunk)?;
-    ledger.lent(1);
     lent.lend(number).then_some(number)
 }
