@@ -107,6 +107,8 @@ pub struct Snapshot {
     pub frames_free: u64,
     /// All frames.
     pub frames_total: u64,
+    /// Packets and frames that other cores sent here and that are not taken in yet.
+    pub handed_waiting: u64,
 }
 
 /// What both ends share.

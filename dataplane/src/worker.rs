@@ -167,6 +167,11 @@ impl<P: Port> Worker<P> {
         &self.rows
     }
 
+    /// Packets and frames that other cores sent here and that are not taken in yet.
+    pub fn handed_waiting(&self) -> usize {
+        self.exchange.as_ref().map_or(0, Exchange::waiting)
+    }
+
     /// Frames that the ports' rings hold.
     pub fn held_by_ports(&self) -> usize {
         self.outer.held() + self.core.held()
@@ -560,6 +565,7 @@ impl<P: Port> Worker<P> {
         snapshot.core = self.core.statistics();
         snapshot.frames_free = self.rows.pool.free() as u64;
         snapshot.frames_total = self.rows.pool.total() as u64;
+        snapshot.handed_waiting = self.handed_waiting() as u64;
     }
 
     /// Hands on what the stages have to tell, as far as there is room; the rest waits.
