@@ -14,4 +14,5 @@ mod handoff;
 mod law;
 mod reasons;
 mod round_trip;
+mod shuffle;
 mod thread;
