@@ -9,6 +9,7 @@
 mod captures;
 mod churn;
 mod commands;
+mod crowd;
 mod gateway;
 mod handoff;
 mod law;
