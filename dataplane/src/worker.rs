@@ -11,6 +11,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
+use culvert_crypto::Engine;
 use culvert_wire::eth::{self, MacAddress};
 use culvert_wire::ipv4::Ecn;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -113,6 +114,13 @@ impl<P: Port> Worker<P> {
             inventory: None,
             exchange: None,
         }
+    }
+
+    /// The same worker, with another engine than the fastest of this CPU.
+    #[must_use]
+    pub const fn with_engine(mut self, engine: Engine) -> Self {
+        self.rows.engine = engine;
+        self
     }
 
     /// The same worker, connected with the others of its data plane.
