@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
-use culvert_crypto::{OpenContext, SealContext};
+use culvert_crypto::{Engine, OpenContext, SealContext};
 use culvert_wire::eth::MacAddress;
 use rustix::event::{EventfdFlags, eventfd};
 use serde::{Deserialize, Serialize};
@@ -128,6 +128,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct Link {
     core: CoreId,
+    engine: Engine,
     shared: Arc<Shared>,
     punts: PuntQueue,
 }
@@ -166,6 +167,7 @@ pub fn pair(core: CoreId) -> io::Result<(Near, Link)> {
         near,
         Link {
             core,
+            engine: Engine::choose(),
             shared,
             punts: queue,
         },
@@ -173,6 +175,13 @@ pub fn pair(core: CoreId) -> io::Result<(Near, Link)> {
 }
 
 impl Link {
+    /// The same end, expanding keys for another engine than the fastest of this CPU: the worker's.
+    #[must_use]
+    pub const fn with_engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
     /// The worker's core.
     pub const fn core(&self) -> CoreId {
         self.core
@@ -188,7 +197,7 @@ impl Link {
         command: Command,
         next_hop: Option<MacAddress>,
     ) -> Result<(), Refusal> {
-        let keys = expand(&command)?;
+        let keys = expand(&command, self.engine)?;
         self.order(Order::Command {
             ticket,
             command,
@@ -281,16 +290,16 @@ impl Link {
     }
 }
 
-fn expand(command: &Command) -> Result<Option<Keys>, Refusal> {
+fn expand(command: &Command, engine: Engine) -> Result<Option<Keys>, Refusal> {
     Ok(match command {
         Command::AddInbound(spec) => {
-            let context =
-                OpenContext::new(spec.suite, spec.keys.expose()).map_err(|_| Refusal::Invalid)?;
+            let context = OpenContext::new(engine, spec.suite, spec.keys.expose())
+                .map_err(|_| Refusal::Invalid)?;
             Some(Keys::Inbound(Box::new(context)))
         }
         Command::AddOutbound(spec) => {
-            let context =
-                SealContext::new(spec.suite, spec.keys.expose()).map_err(|_| Refusal::Invalid)?;
+            let context = SealContext::new(engine, spec.suite, spec.keys.expose())
+                .map_err(|_| Refusal::Invalid)?;
             Some(Keys::Outbound(Box::new(context)))
         }
         Command::OpenSet(_)

@@ -13,7 +13,7 @@
 use std::os::fd::OwnedFd;
 use std::thread;
 
-use culvert_crypto::{Engine, Suite};
+use culvert_crypto::{AesKey, Engine, Integrity, Suite};
 use culvert_dataplane::api::Encapsulation;
 use culvert_dataplane::moment::Moment;
 use culvert_wire::ipv4::Protocol;
@@ -112,7 +112,10 @@ fn passes(setting: Setting, cores: u8) -> bool {
 
 #[test]
 fn packets_pass_without_a_system_call_or_clock() {
-    let suites = [Suite::AesGcm128, Suite::AesCbc256HmacSha1];
+    let suites = [
+        Suite::AesGcm(AesKey::Bits128),
+        Suite::AesCbcHmac(AesKey::Bits256, Integrity::Sha1_96),
+    ];
     let ways = [(Encapsulation::Esp, 1), (Encapsulation::EspInUdp, 2)];
     for engine in Engine::available() {
         for suite in suites {

@@ -52,15 +52,21 @@ fn security_association(line: &str) -> Option<(Spi, OpenContext)> {
     key.extend(bytes(integrity_key)?);
     let suite = Suite::ALL.into_iter().find(|suite| {
         suite.key_len() == key.len()
-            && cipher.contains(if suite.iv_len() == 8 {
-                "AES-GCM"
-            } else {
-                "AES-CBC"
-            })
-            && (suite.iv_len() == 8 || integrity.contains(&format!("-{}", suite.icv_len() * 8)))
+            && match suite {
+                Suite::AesGcm(_) => cipher.contains("AES-GCM"),
+                Suite::AesCbcHmac(..) => cipher.contains("AES-CBC") && is_cut(integrity, *suite),
+                Suite::TripleDesHmac(_) => {
+                    cipher.contains("TripleDES") && is_cut(integrity, *suite)
+                }
+            }
     })?;
     let spi = Spi(u32::from_str_radix(spi.trim_start_matches("0x"), 16).ok()?);
-    Some((spi, OpenContext::new(suite, &key).ok()?))
+    Some((spi, OpenContext::new(Engine::PORTABLE, suite, &key).ok()?))
+}
+
+/// Whether the integrity algorithm's name ends in the bits of the suite's ICV.
+fn is_cut(integrity: &str, suite: Suite) -> bool {
+    integrity.contains(&format!("-{}", suite.icv_len() * 8))
 }
 
 fn bytes(field: &str) -> Option<Vec<u8>> {

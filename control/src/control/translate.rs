@@ -257,16 +257,24 @@ pub const fn session_row(row: SessionRow) -> api::SessionRow {
 
 const fn suite(suite: EspSuite) -> Suite {
     match suite {
-        EspSuite::AesGcm(AesKeyLen::Bits128) => Suite::AesGcm128,
-        EspSuite::AesGcm(AesKeyLen::Bits256) => Suite::AesGcm256,
-        EspSuite::AesCbc(AesKeyLen::Bits128, Integrity::HmacSha1_96) => Suite::AesCbc128HmacSha1,
-        EspSuite::AesCbc(AesKeyLen::Bits256, Integrity::HmacSha1_96) => Suite::AesCbc256HmacSha1,
-        EspSuite::AesCbc(AesKeyLen::Bits128, Integrity::HmacSha2_256_128) => {
-            Suite::AesCbc128HmacSha256
+        EspSuite::AesGcm(key) => Suite::AesGcm(aes_key(key)),
+        EspSuite::AesCbc(key, integrity) => {
+            Suite::AesCbcHmac(aes_key(key), self::integrity(integrity))
         }
-        EspSuite::AesCbc(AesKeyLen::Bits256, Integrity::HmacSha2_256_128) => {
-            Suite::AesCbc256HmacSha256
-        }
+    }
+}
+
+const fn aes_key(len: AesKeyLen) -> culvert_crypto::AesKey {
+    match len {
+        AesKeyLen::Bits128 => culvert_crypto::AesKey::Bits128,
+        AesKeyLen::Bits256 => culvert_crypto::AesKey::Bits256,
+    }
+}
+
+const fn integrity(integrity: Integrity) -> culvert_crypto::Integrity {
+    match integrity {
+        Integrity::HmacSha1_96 => culvert_crypto::Integrity::Sha1_96,
+        Integrity::HmacSha2_256_128 => culvert_crypto::Integrity::Sha256_128,
     }
 }
 

@@ -1,9 +1,15 @@
-//! Expanded keys of one SA in one direction: wiped when dropped, never printed.
+//! Expanded keys of one SA in one direction, made for an engine: wiped when dropped, never printed.
+//!
+//! A context is a handle of 16 bytes: what kind of keys, the suite, and a box of exactly the size that this kind needs. An engine works an
+//! op by the kind its context has, so an op whose context was made for another engine is worked all the same.
 
 use std::fmt;
 
-use crate::portable::{OpenKeys, SealKeys};
+use crate::engine::Engine;
+use crate::portable;
 use crate::suite::Suite;
+#[cfg(target_arch = "x86_64")]
+use crate::x86::gcm;
 
 /// The key material is not [`Suite::key_len`] bytes long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,82 +43,120 @@ impl fmt::Display for KeyLengthWrong {
 impl std::error::Error for KeyLengthWrong {}
 
 /// Keys of an outbound SA.
-#[repr(align(64))]
-pub struct SealContext {
-    suite: Suite,
-    pub(crate) keys: SealKeys,
+pub struct SealContext(pub(crate) SealForm);
+
+/// The kinds of keys for sealing.
+pub(crate) enum SealForm {
+    Portable(Suite, Box<portable::SealKeys>),
+    #[cfg(target_arch = "x86_64")]
+    Gcm(gcm::Keys),
 }
 
 impl SealContext {
-    /// Expands the keys of an outbound SA.
+    /// Expands the keys of an outbound SA for `engine`.
     ///
-    /// `key`: AES key, then salt or integrity key, [`Suite::key_len`] bytes. The caller wipes it.
+    /// `key`: cipher key, then salt or integrity key, [`Suite::key_len`] bytes. The caller wipes it.
     ///
     /// # Errors
     /// [`KeyLengthWrong`] if `key` has another length.
-    pub fn new(suite: Suite, key: &[u8]) -> Result<Self, KeyLengthWrong> {
-        let keys = SealKeys::new(suite, key).ok_or_else(|| KeyLengthWrong::of(suite, key))?;
-        Ok(Self { suite, keys })
+    pub fn new(engine: Engine, suite: Suite, key: &[u8]) -> Result<Self, KeyLengthWrong> {
+        engine
+            .seal_form(suite, key)
+            .map(Self)
+            .ok_or_else(|| KeyLengthWrong::of(suite, key))
     }
 
     /// The suite it was made for.
     pub const fn suite(&self) -> Suite {
-        self.suite
+        match &self.0 {
+            SealForm::Portable(suite, _) => *suite,
+            #[cfg(target_arch = "x86_64")]
+            SealForm::Gcm(keys) => keys.suite(),
+        }
     }
 
     /// Makes the IV of the packet with this sequence number; the same number must never be used twice with the same keys.
     ///
-    /// AES-GCM: the number itself in the first 8 bytes, zeros behind. AES-CBC: the number encrypted as one block, which nobody
+    /// AES-GCM: the number itself in the first 8 bytes, zeros behind. CBC mode: the number encrypted as one block, which nobody
     /// without the key can predict.
     ///
     /// # Source
     /// RFC 4106 §3.1; RFC 3602 §3 and NIST SP 800-38A appendix C, first method.
     pub fn iv(&self, sequence: u64) -> [u8; 16] {
-        self.keys.iv(sequence)
+        match &self.0 {
+            SealForm::Portable(_, keys) => keys.iv(sequence),
+            #[cfg(target_arch = "x86_64")]
+            SealForm::Gcm(_) => portable::counter_iv(sequence),
+        }
+    }
+
+    /// Asks the CPU to fetch the keys that a plaintext of `len` bytes needs, a burst or so before it is sealed.
+    pub fn prefetch(&self, len: usize) {
+        match &self.0 {
+            SealForm::Portable(..) => {}
+            #[cfg(target_arch = "x86_64")]
+            SealForm::Gcm(keys) => keys.prefetch(len),
+        }
     }
 }
 
 impl fmt::Debug for SealContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "SealContext {{ suite: {:?}, keys: [redacted] }}",
-            self.suite
-        )
+        let suite = self.suite();
+        write!(f, "SealContext {{ suite: {suite:?}, keys: [redacted] }}")
     }
 }
 
 /// Keys of an inbound SA.
-#[repr(align(64))]
-pub struct OpenContext {
-    suite: Suite,
-    pub(crate) keys: OpenKeys,
+pub struct OpenContext(pub(crate) OpenForm);
+
+/// The kinds of keys for opening.
+pub(crate) enum OpenForm {
+    Portable(Suite, Box<portable::OpenKeys>),
+    #[cfg(target_arch = "x86_64")]
+    Gcm(gcm::Keys),
 }
 
 impl OpenContext {
-    /// Expands the keys of an inbound SA.
+    /// Expands the keys of an inbound SA for `engine`.
     ///
-    /// `key`: AES key, then salt or integrity key, [`Suite::key_len`] bytes. The caller wipes it.
+    /// `key`: cipher key, then salt or integrity key, [`Suite::key_len`] bytes. The caller wipes it.
     ///
     /// # Errors
     /// [`KeyLengthWrong`] if `key` has another length.
-    pub fn new(suite: Suite, key: &[u8]) -> Result<Self, KeyLengthWrong> {
-        let keys = OpenKeys::new(suite, key).ok_or_else(|| KeyLengthWrong::of(suite, key))?;
-        Ok(Self { suite, keys })
+    pub fn new(engine: Engine, suite: Suite, key: &[u8]) -> Result<Self, KeyLengthWrong> {
+        engine
+            .open_form(suite, key)
+            .map(Self)
+            .ok_or_else(|| KeyLengthWrong::of(suite, key))
     }
 
     /// The suite it was made for.
     pub const fn suite(&self) -> Suite {
-        self.suite
+        match &self.0 {
+            OpenForm::Portable(suite, _) => *suite,
+            #[cfg(target_arch = "x86_64")]
+            OpenForm::Gcm(keys) => keys.suite(),
+        }
+    }
+
+    /// Asks the CPU to fetch the keys that a plaintext of `len` bytes needs, a burst or so before it is opened.
+    pub fn prefetch(&self, len: usize) {
+        match &self.0 {
+            OpenForm::Portable(..) => {}
+            #[cfg(target_arch = "x86_64")]
+            OpenForm::Gcm(keys) => keys.prefetch(len),
+        }
     }
 }
 
 impl fmt::Debug for OpenContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "OpenContext {{ suite: {:?}, keys: [redacted] }}",
-            self.suite
-        )
+        let suite = self.suite();
+        write!(f, "OpenContext {{ suite: {suite:?}, keys: [redacted] }}")
     }
 }
+
+/// A row of a table holds a context, and a burst touches many: it stays small.
+#[cfg(target_arch = "x86_64")]
+const _: () = assert!(size_of::<SealContext>() == 16 && size_of::<OpenContext>() == 16);

@@ -1,7 +1,11 @@
 //! The engine that works bursts: chosen once at start, the same for every SA.
 
+use crate::context::{OpenForm, SealForm};
 use crate::op::{OpenOp, SealOp};
 use crate::portable;
+use crate::suite::Suite;
+#[cfg(target_arch = "x86_64")]
+use crate::x86::{self, Tier};
 
 /// Most ops of one burst.
 pub const BURST: usize = 64;
@@ -13,6 +17,9 @@ pub struct Engine(Kind);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Portable,
+    /// Only of a tier that this CPU can run.
+    #[cfg(target_arch = "x86_64")]
+    X86(Tier),
 }
 
 impl Engine {
@@ -26,39 +33,103 @@ impl Engine {
 
     /// Every engine that this CPU can run, the slowest first.
     pub fn available() -> impl Iterator<Item = Self> {
-        std::iter::once(Self::PORTABLE)
+        #[cfg(target_arch = "x86_64")]
+        let faster = Tier::available().map(|tier| Self(Kind::X86(tier)));
+        #[cfg(not(target_arch = "x86_64"))]
+        let faster = std::iter::empty();
+        std::iter::once(Self::PORTABLE).chain(faster)
     }
 
-    /// Name for logs and status.
+    /// The engine of this name, if this CPU can run it.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::available().find(|engine| engine.name() == name)
+    }
+
+    /// Name for logs and status: `portable`, `aesni`, `vaes` or `avx512`.
     pub const fn name(self) -> &'static str {
         match self.0 {
             Kind::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Kind::X86(tier) => tier.name(),
         }
     }
 
     /// Seals every op: its destination then holds IV, ciphertext and ICV.
     ///
-    /// `ops`: of any suites and keys, up to [`BURST`] for the best speed.
+    /// `ops`: of any suites and keys, up to [`BURST`] for the best speed. Contexts made for another engine are worked too, more slowly.
     pub fn seal_burst(self, ops: &mut [SealOp<'_>]) {
-        match self.0 {
-            Kind::Portable => portable::seal_burst(ops),
+        for burst in ops.chunks_mut(BURST) {
+            match self.0 {
+                Kind::Portable => seal_portably(burst),
+                #[cfg(target_arch = "x86_64")]
+                Kind::X86(tier) => x86::seal_burst(tier, burst),
+            }
         }
     }
 
     /// Verifies and opens every op: its destination then holds the plaintext, or zeros if the ICV is wrong.
     ///
-    /// `ops`: of any suites and keys, at most [`BURST`]; those beyond are treated as if their ICV were wrong.
+    /// `ops`: of any suites and keys, at most [`BURST`]; those beyond are treated as if their ICV were wrong. Contexts as for sealing.
     /// Returns which of them verified, in the order of `ops`.
     #[must_use]
     pub fn open_burst(self, ops: &mut [OpenOp<'_>]) -> Opened {
         let (burst, beyond) = ops.split_at_mut(ops.len().min(BURST));
-        for op in beyond {
-            op.destination.fill(0);
-        }
+        beyond.iter_mut().for_each(OpenOp::wipe);
         match self.0 {
-            Kind::Portable => portable::open_burst(burst),
+            Kind::Portable => open_portably(burst),
+            #[cfg(target_arch = "x86_64")]
+            Kind::X86(tier) => x86::open_burst(tier, burst),
         }
     }
+
+    /// Keys for sealing in the kind that this engine works fastest; `None` if `key` has the wrong length.
+    pub(crate) fn seal_form(self, suite: Suite, key: &[u8]) -> Option<SealForm> {
+        #[cfg(target_arch = "x86_64")]
+        if let Kind::X86(tier) = self.0
+            && let Some(form) = tier.seal_form(suite, key)
+        {
+            return Some(form);
+        }
+        let keys = portable::SealKeys::new(suite, key)?;
+        Some(SealForm::Portable(suite, Box::new(keys)))
+    }
+
+    /// Keys for opening in the kind that this engine works fastest; `None` if `key` has the wrong length.
+    pub(crate) fn open_form(self, suite: Suite, key: &[u8]) -> Option<OpenForm> {
+        #[cfg(target_arch = "x86_64")]
+        if let Kind::X86(tier) = self.0
+            && let Some(form) = tier.open_form(suite, key)
+        {
+            return Some(form);
+        }
+        let keys = portable::OpenKeys::new(suite, key)?;
+        Some(OpenForm::Portable(suite, Box::new(keys)))
+    }
+}
+
+/// Seals one packet after the other.
+fn seal_portably(burst: &mut [SealOp<'_>]) {
+    for op in burst {
+        match &op.context.0 {
+            SealForm::Portable(_, keys) => keys.seal(op),
+            #[cfg(target_arch = "x86_64")]
+            SealForm::Gcm(_) => x86::seal_foreign(op),
+        }
+    }
+}
+
+/// Opens one packet after the other.
+fn open_portably(burst: &mut [OpenOp<'_>]) -> Opened {
+    let mut opened = Opened::default();
+    for (index, op) in burst.iter_mut().enumerate() {
+        let verified = match &op.context.0 {
+            OpenForm::Portable(_, keys) => keys.open(op),
+            #[cfg(target_arch = "x86_64")]
+            OpenForm::Gcm(_) => x86::open_foreign(op),
+        };
+        opened.insert_if(verified, index);
+    }
+    opened
 }
 
 /// Which ops of a burst verified.
@@ -81,8 +152,8 @@ impl Opened {
         self.0.count_ones()
     }
 
-    /// Notes that the op at `index`, below [`BURST`], verified.
-    pub(crate) const fn insert(&mut self, index: usize) {
-        self.0 |= 1 << index;
+    /// Notes whether the op at `index`, below [`BURST`], verified.
+    pub(crate) const fn insert_if(&mut self, verified: bool, index: usize) {
+        self.0 |= (verified as u64) << index;
     }
 }

@@ -17,9 +17,11 @@ mod op;
 mod portable;
 mod self_test;
 mod suite;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use context::{KeyLengthWrong, OpenContext, SealContext};
 pub use engine::{BURST, Engine, Opened};
 pub use op::{OpenOp, OperandWrong, SealOp};
 pub use self_test::{SelfTestFailed, self_test};
-pub use suite::Suite;
+pub use suite::{AesKey, Integrity, Suite};

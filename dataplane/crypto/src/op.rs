@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use aes_gcm::aead::inout::InOutBuf;
+
 use crate::context::{OpenContext, SealContext};
 use crate::suite::Suite;
 
@@ -23,7 +25,7 @@ pub enum OperandWrong {
         /// The length of the result in bytes.
         needed: usize,
     },
-    /// The additional data of an AES-CBC suite are neither 8 nor 12 bytes.
+    /// The additional data of a CBC suite are neither 8 nor 12 bytes.
     Aad {
         /// Their length in bytes.
         len: usize,
@@ -49,8 +51,7 @@ pub struct SealOp<'a> {
     pub(crate) context: &'a SealContext,
     pub(crate) aad: &'a [u8],
     pub(crate) iv: [u8; 16],
-    pub(crate) source: &'a [u8],
-    pub(crate) destination: &'a mut [u8],
+    buffers: Buffers<'a>,
 }
 
 impl<'a> SealOp<'a> {
@@ -58,13 +59,13 @@ impl<'a> SealOp<'a> {
     ///
     /// - `aad`: SPI and sequence number, 8 bytes; with extended sequence numbers SPI, high and low half, 12 bytes in this order for
     ///   every suite (RFC 4106 §5). AES-GCM takes any length.
-    /// - `iv`: from [`SealContext::iv`]; AES-GCM uses the first 8 bytes.
-    /// - `source`: plaintext with padding and trailer, at most 65,535 bytes; with AES-CBC whole blocks, at least one.
+    /// - `iv`: from [`SealContext::iv`]; suites whose IV is shorter use its first bytes.
+    /// - `source`: plaintext with padding and trailer, at most 65,535 bytes; in CBC mode whole blocks, at least one.
     /// - `destination`: exactly [`Suite::sealed_len`] bytes; all are written.
     ///
     /// # Errors
     /// [`OperandWrong`] if a length is not as above.
-    pub const fn new(
+    pub fn new(
         context: &'a SealContext,
         aad: &'a [u8],
         iv: [u8; 16],
@@ -72,29 +73,99 @@ impl<'a> SealOp<'a> {
         destination: &'a mut [u8],
     ) -> Result<Self, OperandWrong> {
         let suite = context.suite();
-        let len = source.len();
-        if len > MAX_LEN || (suite.is_cbc() && (len == 0 || !len.is_multiple_of(16))) {
-            return Err(OperandWrong::Source { len });
+        check_text(suite, source.len())?;
+        check_aad(suite, aad)?;
+        let (len, needed) = (destination.len(), suite.sealed_len(source.len()));
+        if len != needed {
+            return Err(OperandWrong::Destination { len, needed });
         }
-        if let Some(wrong) = misfit(suite, aad, destination.len(), suite.sealed_len(len)) {
-            return Err(wrong);
-        }
+        let buffers = Buffers::Apart(source, destination);
         Ok(Self {
             context,
             aad,
             iv,
-            source,
-            destination,
+            buffers,
         })
     }
+
+    /// Like [`SealOp::new`], with one buffer for plaintext and result.
+    ///
+    /// - `buffer`: [`Suite::sealed_len`] bytes, the plaintext behind the first [`Suite::iv_len`]; all are written.
+    ///
+    /// # Errors
+    /// [`OperandWrong`] if a length is not as above; the buffer counts as source.
+    pub fn in_place(
+        context: &'a SealContext,
+        aad: &'a [u8],
+        iv: [u8; 16],
+        buffer: &'a mut [u8],
+    ) -> Result<Self, OperandWrong> {
+        let suite = context.suite();
+        check_sealed(suite, buffer.len(), MAX_LEN + suite.sealed_len(0))?;
+        check_aad(suite, aad)?;
+        let buffers = Buffers::InPlace(buffer);
+        Ok(Self {
+            context,
+            aad,
+            iv,
+            buffers,
+        })
+    }
+
+    /// Asks the CPU to fetch the keys.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn prefetch(&self) {
+        let (Buffers::Apart(_, sealed) | Buffers::InPlace(sealed)) = &self.buffers;
+        self.context.prefetch(sealed.len());
+    }
+
+    /// The places of the IV, of the text, plaintext in and ciphertext out, and of the ICV.
+    pub(crate) fn parts(&mut self) -> (&mut [u8], InOutBuf<'_, '_, u8>, &mut [u8]) {
+        let suite = self.context.suite();
+        let (source, sealed) = match &mut self.buffers {
+            Buffers::Apart(source, sealed) => (Some(*source), &mut **sealed),
+            Buffers::InPlace(buffer) => (None, &mut **buffer),
+        };
+        let (iv, rest) = sealed.split_at_mut(suite.iv_len());
+        let (ciphertext, icv) = rest.split_at_mut(rest.len() - suite.icv_len());
+        (iv, text(source, ciphertext), icv)
+    }
+
+    /// The same for engines that work through pointers.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn pointers(&mut self) -> SealPointers {
+        let suite = self.context.suite();
+        let (destination, sealed_len, source) = match &mut self.buffers {
+            Buffers::Apart(source, sealed) => {
+                (sealed.as_mut_ptr(), sealed.len(), Some(source.as_ptr()))
+            }
+            Buffers::InPlace(buffer) => (buffer.as_mut_ptr(), buffer.len(), None),
+        };
+        SealPointers {
+            source: source.unwrap_or(destination.wrapping_add(suite.iv_len())),
+            destination,
+            len: sealed_len - suite.sealed_len(0),
+        }
+    }
+}
+
+/// Where a packet to seal lies.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(crate) struct SealPointers {
+    /// The plaintext, `len` bytes, readable as long as the op is borrowed.
+    pub(crate) source: *const u8,
+    /// IV, ciphertext (`len` bytes) and ICV, writable as long. The source is the ciphertext's place, or overlaps no byte of it.
+    pub(crate) destination: *mut u8,
+    /// Bytes of text.
+    pub(crate) len: usize,
 }
 
 /// One packet to verify and open.
 pub struct OpenOp<'a> {
     pub(crate) context: &'a OpenContext,
     pub(crate) aad: &'a [u8],
-    pub(crate) source: &'a [u8],
-    pub(crate) destination: &'a mut [u8],
+    buffers: Buffers<'a>,
 }
 
 impl<'a> OpenOp<'a> {
@@ -106,39 +177,154 @@ impl<'a> OpenOp<'a> {
     ///
     /// # Errors
     /// [`OperandWrong`] if a length is not as above. A wrong source is the sender's fault: drop the packet.
-    pub const fn new(
+    pub fn new(
         context: &'a OpenContext,
         aad: &'a [u8],
         source: &'a [u8],
         destination: &'a mut [u8],
     ) -> Result<Self, OperandWrong> {
         let suite = context.suite();
-        let len = source.len();
-        let Some(needed) = suite.opened_len(len) else {
-            return Err(OperandWrong::Source { len });
-        };
-        if len > MAX_LEN {
-            return Err(OperandWrong::Source { len });
+        let needed = check_sealed(suite, source.len(), MAX_LEN)?;
+        check_aad(suite, aad)?;
+        let len = destination.len();
+        if len != needed {
+            return Err(OperandWrong::Destination { len, needed });
         }
-        if let Some(wrong) = misfit(suite, aad, destination.len(), needed) {
-            return Err(wrong);
-        }
+        let buffers = Buffers::Apart(source, destination);
         Ok(Self {
             context,
             aad,
-            source,
-            destination,
+            buffers,
         })
+    }
+
+    /// Like [`OpenOp::new`], with one buffer for sealed payload and plaintext.
+    ///
+    /// - `buffer`: IV, ciphertext and ICV as the source there. The plaintext takes the ciphertext's place, behind the first
+    ///   [`Suite::iv_len`] bytes, with zeros if the ICV is wrong; IV and ICV stay.
+    ///
+    /// # Errors
+    /// [`OperandWrong`] as there; the buffer counts as source.
+    pub fn in_place(
+        context: &'a OpenContext,
+        aad: &'a [u8],
+        buffer: &'a mut [u8],
+    ) -> Result<Self, OperandWrong> {
+        let suite = context.suite();
+        check_sealed(suite, buffer.len(), MAX_LEN)?;
+        check_aad(suite, aad)?;
+        let buffers = Buffers::InPlace(buffer);
+        Ok(Self {
+            context,
+            aad,
+            buffers,
+        })
+    }
+
+    /// Asks the CPU to fetch the keys.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn prefetch(&self) {
+        let (Buffers::Apart(_, text) | Buffers::InPlace(text)) = &self.buffers;
+        self.context.prefetch(text.len());
+    }
+
+    /// The IV, the text, ciphertext in and plaintext out, and the ICV.
+    pub(crate) fn parts(&mut self) -> (&[u8], InOutBuf<'_, '_, u8>, &[u8]) {
+        let suite = self.context.suite();
+        match &mut self.buffers {
+            Buffers::Apart(sealed, plaintext) => {
+                let (iv, rest) = sealed.split_at(suite.iv_len());
+                let (ciphertext, icv) = rest.split_at(plaintext.len());
+                (iv, text(Some(ciphertext), plaintext), icv)
+            }
+            Buffers::InPlace(buffer) => {
+                let (iv, rest) = buffer.split_at_mut(suite.iv_len());
+                let (ciphertext, icv) = rest.split_at_mut(rest.len() - suite.icv_len());
+                (iv, text(None, ciphertext), icv)
+            }
+        }
+    }
+
+    /// Fills the plaintext's place with zeros.
+    pub(crate) fn wipe(&mut self) {
+        self.parts().1.into_out().fill(0);
+    }
+
+    /// The same as [`Self::parts`] for engines that work through pointers.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn pointers(&mut self) -> OpenPointers {
+        let suite = self.context.suite();
+        match &mut self.buffers {
+            Buffers::Apart(sealed, plaintext) => OpenPointers {
+                source: sealed.as_ptr(),
+                destination: plaintext.as_mut_ptr(),
+                len: plaintext.len(),
+            },
+            Buffers::InPlace(buffer) => {
+                let source = buffer.as_mut_ptr();
+                OpenPointers {
+                    source,
+                    destination: source.wrapping_add(suite.iv_len()),
+                    len: buffer.len() - suite.sealed_len(0),
+                }
+            }
+        }
     }
 }
 
-/// What is wrong with additional data or destination.
-const fn misfit(suite: Suite, aad: &[u8], len: usize, needed: usize) -> Option<OperandWrong> {
+/// Where a packet to open lies.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(crate) struct OpenPointers {
+    /// IV, ciphertext (`len` bytes) and ICV, readable as long as the op is borrowed.
+    pub(crate) source: *const u8,
+    /// The plaintext, `len` bytes, writable as long. It is the ciphertext's place, or overlaps no byte of the source.
+    pub(crate) destination: *mut u8,
+    /// Bytes of text.
+    pub(crate) len: usize,
+}
+
+/// The bytes of an op; what stands where depends on the direction.
+enum Buffers<'a> {
+    /// Source, destination.
+    Apart(&'a [u8], &'a mut [u8]),
+    /// IV, text and ICV, all in one.
+    InPlace(&'a mut [u8]),
+}
+
+/// The text: from the source if there is one, else in place. Both are of the same length.
+fn text<'a>(source: Option<&'a [u8]>, destination: &'a mut [u8]) -> InOutBuf<'a, 'a, u8> {
+    match source {
+        Some(source) => {
+            let len = source.len().min(destination.len());
+            let (source, destination) = (&source[..len], &mut destination[..len]);
+            InOutBuf::new(source, destination)
+                .unwrap_or_else(|_| InOutBuf::from(<&mut [u8]>::default()))
+        }
+        None => InOutBuf::from(destination),
+    }
+}
+
+/// Checks the length of a plaintext.
+const fn check_text(suite: Suite, len: usize) -> Result<(), OperandWrong> {
+    if len > MAX_LEN || !suite.is_whole_text(len) {
+        return Err(OperandWrong::Source { len });
+    }
+    Ok(())
+}
+
+/// Checks the length of IV, text and ICV; returns that of the text.
+const fn check_sealed(suite: Suite, len: usize, most: usize) -> Result<usize, OperandWrong> {
+    match suite.opened_len(len) {
+        Some(text_len) if len <= most => Ok(text_len),
+        _ => Err(OperandWrong::Source { len }),
+    }
+}
+
+/// Checks the length of additional data.
+const fn check_aad(suite: Suite, aad: &[u8]) -> Result<(), OperandWrong> {
     if suite.is_cbc() && !matches!(aad.len(), 8 | 12) {
-        return Some(OperandWrong::Aad { len: aad.len() });
+        return Err(OperandWrong::Aad { len: aad.len() });
     }
-    if len != needed {
-        return Some(OperandWrong::Destination { len, needed });
-    }
-    None
+    Ok(())
 }

@@ -4,18 +4,18 @@
 
 mod cbc_hmac;
 mod gcm;
+mod hmac;
 
 use cbc_hmac::{CbcHmacOpen, CbcHmacSeal};
 use gcm::Gcm;
 
-use crate::engine::Opened;
 use crate::op::{OpenOp, SealOp};
 use crate::suite::Suite;
 
 /// Expanded keys for sealing.
 #[expect(
     clippy::large_enum_variant,
-    reason = "inline, so that a row's keys cost no second pointer"
+    reason = "behind one pointer, so that a packet follows no second one"
 )]
 pub(crate) enum SealKeys {
     Gcm(Gcm),
@@ -25,22 +25,27 @@ pub(crate) enum SealKeys {
 impl SealKeys {
     /// Expands `key`; `None` if its length is not the suite's.
     pub(crate) fn new(suite: Suite, key: &[u8]) -> Option<Self> {
-        if suite.is_cbc() {
-            CbcHmacSeal::new(suite, key).map(Self::CbcHmac)
-        } else {
-            Gcm::new(suite, key).map(Self::Gcm)
+        match suite {
+            Suite::AesGcm(len) => Gcm::new(len, key).map(Self::Gcm),
+            Suite::AesCbcHmac(..) | Suite::TripleDesHmac(_) => {
+                CbcHmacSeal::new(suite, key).map(Self::CbcHmac)
+            }
         }
     }
 
     /// The IV for a sequence number.
     pub(crate) fn iv(&self, sequence: u64) -> [u8; 16] {
         match self {
-            Self::Gcm(_) => {
-                let mut iv = [0; 16];
-                iv[..8].copy_from_slice(&sequence.to_be_bytes());
-                iv
-            }
+            Self::Gcm(_) => counter_iv(sequence),
             Self::CbcHmac(keys) => keys.iv(sequence),
+        }
+    }
+
+    /// Seals one packet whose context has these keys.
+    pub(crate) fn seal(&self, op: &mut SealOp<'_>) {
+        match self {
+            Self::Gcm(keys) => keys.seal(op),
+            Self::CbcHmac(keys) => keys.seal(op),
         }
     }
 }
@@ -48,7 +53,7 @@ impl SealKeys {
 /// Expanded keys for opening.
 #[expect(
     clippy::large_enum_variant,
-    reason = "inline, so that a row's keys cost no second pointer"
+    reason = "behind one pointer, so that a packet follows no second one"
 )]
 pub(crate) enum OpenKeys {
     Gcm(Gcm),
@@ -58,38 +63,33 @@ pub(crate) enum OpenKeys {
 impl OpenKeys {
     /// Expands `key`; `None` if its length is not the suite's.
     pub(crate) fn new(suite: Suite, key: &[u8]) -> Option<Self> {
-        if suite.is_cbc() {
-            CbcHmacOpen::new(suite, key).map(Self::CbcHmac)
-        } else {
-            Gcm::new(suite, key).map(Self::Gcm)
+        match suite {
+            Suite::AesGcm(len) => Gcm::new(len, key).map(Self::Gcm),
+            Suite::AesCbcHmac(..) | Suite::TripleDesHmac(_) => {
+                CbcHmacOpen::new(suite, key).map(Self::CbcHmac)
+            }
         }
     }
-}
 
-/// Seals every op.
-pub(crate) fn seal_burst(ops: &mut [SealOp<'_>]) {
-    for op in ops {
-        match &op.context.keys {
-            SealKeys::Gcm(keys) => keys.seal(op.aad, &op.iv, op.source, op.destination),
-            SealKeys::CbcHmac(keys) => keys.seal(op.aad, &op.iv, op.source, op.destination),
-        }
-    }
-}
-
-/// Opens every op, at most 64; a destination is zeroed if its ICV is wrong.
-pub(crate) fn open_burst(ops: &mut [OpenOp<'_>]) -> Opened {
-    let mut opened = Opened::default();
-    for (index, op) in ops.iter_mut().enumerate() {
-        let verified = match &op.context.keys {
-            OpenKeys::Gcm(keys) => keys.open(op.aad, op.source, op.destination),
-            OpenKeys::CbcHmac(keys) => keys.open(op.aad, op.source, op.destination),
+    /// Opens one packet whose context has these keys; whether it verified. Its destination is zeroed if not.
+    #[must_use]
+    pub(crate) fn open(&self, op: &mut OpenOp<'_>) -> bool {
+        let verified = match self {
+            Self::Gcm(keys) => keys.open(op),
+            Self::CbcHmac(keys) => keys.open(op),
         };
-        match verified {
-            Ok(()) => opened.insert(index),
-            Err(IcvWrong) => op.destination.fill(0),
+        if verified.is_err() {
+            op.wipe();
         }
+        verified.is_ok()
     }
-    opened
+}
+
+/// The IV of AES-GCM: the sequence number itself, zeros behind (RFC 4106 §3.1).
+pub(crate) fn counter_iv(sequence: u64) -> [u8; 16] {
+    let mut iv = [0; 16];
+    iv[..8].copy_from_slice(&sequence.to_be_bytes());
+    iv
 }
 
 /// The ICV does not belong to the packet.
@@ -102,8 +102,13 @@ const _: () = {
     wiped::<aes_gcm::Aes256Gcm>();
     wiped::<aes::Aes128Enc>();
     wiped::<aes::Aes128Dec>();
+    wiped::<aes::Aes192Enc>();
+    wiped::<aes::Aes192Dec>();
     wiped::<aes::Aes256Enc>();
     wiped::<aes::Aes256Dec>();
+    wiped::<des::TdesEde3>();
     wiped::<sha1::Sha1>();
     wiped::<sha2::Sha256>();
+    wiped::<sha2::Sha384>();
+    wiped::<sha2::Sha512>();
 };

@@ -3,12 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
-use aes::{Aes128Enc, Aes256Enc};
-use culvert_crypto::{Engine, OpenContext, OpenOp, SealContext, SealOp, Suite};
+use aes::{Aes128Enc, Aes192Enc, Aes256Enc};
+use culvert_crypto::{Engine, Integrity, OpenContext, OpenOp, SealContext, SealOp, Suite};
+use des::TdesEde3;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sha1::{Digest, Sha1};
-use sha2::Sha256;
+use sha2::{Sha256, Sha384, Sha512};
 
 /// One packet, and where in its buffers it lies.
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ impl Packet {
 
     /// IV ‖ ciphertext ‖ ICV as `engine` makes it; bytes around the destination stay as they are.
     fn sealed(&self, engine: Engine) -> Vec<u8> {
-        let context = SealContext::new(self.suite, &self.key).unwrap();
+        let context = SealContext::new(engine, self.suite, &self.key).unwrap();
         let len = self.suite.sealed_len(self.plaintext.len());
         guarded(self.offset, len, |destination| {
             let iv = context.iv(self.sequence);
@@ -49,7 +50,7 @@ impl Packet {
 
     /// Plaintext as `engine` opens `sealed`, and whether it verified.
     fn opened(&self, engine: Engine, aad: &[u8], sealed: &[u8]) -> (bool, Vec<u8>) {
-        let context = OpenContext::new(self.suite, &self.key).unwrap();
+        let context = OpenContext::new(engine, self.suite, &self.key).unwrap();
         let len = self.suite.opened_len(sealed.len()).unwrap();
         let mut verified = false;
         let plaintext = guarded(self.offset, len, |destination| {
@@ -110,7 +111,7 @@ fn guarded(offset: usize, len: usize, write: impl FnOnce(&mut [u8])) -> Vec<u8> 
 }
 
 const fn is_gcm(suite: Suite) -> bool {
-    matches!(suite, Suite::AesGcm128 | Suite::AesGcm256)
+    matches!(suite, Suite::AesGcm(_))
 }
 
 /// One AES block.
@@ -120,6 +121,9 @@ fn aes_block(key: &[u8], block: [u8; 16]) -> [u8; 16] {
         16 => Aes128Enc::new_from_slice(key)
             .unwrap()
             .encrypt_block(&mut block),
+        24 => Aes192Enc::new_from_slice(key)
+            .unwrap()
+            .encrypt_block(&mut block),
         _ => Aes256Enc::new_from_slice(key)
             .unwrap()
             .encrypt_block(&mut block),
@@ -127,13 +131,41 @@ fn aes_block(key: &[u8], block: [u8; 16]) -> [u8; 16] {
     block.0
 }
 
+/// One Triple DES block.
+fn des_block(key: &[u8], block: [u8; 8]) -> [u8; 8] {
+    let mut block = Array(block);
+    TdesEde3::new_from_slice(key)
+        .unwrap()
+        .encrypt_block(&mut block);
+    block.0
+}
+
 /// IV ‖ ciphertext ‖ ICV by hand.
 fn by_hand(packet: &Packet) -> Vec<u8> {
     let (key, other_key) = packet.key.split_at(packet.suite.cipher_key_len());
-    if is_gcm(packet.suite) {
-        gcm(key, other_key, packet)
-    } else {
-        cbc_hmac(key, other_key, packet)
+    match packet.suite {
+        Suite::AesGcm(_) => gcm(key, other_key, packet),
+        Suite::AesCbcHmac(_, integrity) => {
+            let mut iv = [0; 16];
+            iv[8..].copy_from_slice(&packet.sequence.to_be_bytes());
+            cbc_hmac(
+                |block| aes_block(key, block),
+                iv,
+                integrity,
+                other_key,
+                packet,
+            )
+        }
+        Suite::TripleDesHmac(integrity) => {
+            let iv = packet.sequence.to_be_bytes();
+            cbc_hmac(
+                |block| des_block(key, block),
+                iv,
+                integrity,
+                other_key,
+                packet,
+            )
+        }
     }
 }
 
@@ -181,35 +213,38 @@ fn multiply(x: u128, y: u128) -> u128 {
     z
 }
 
-/// RFC 3602 with HMAC (RFC 2104) over header, IV, ciphertext and high half.
-fn cbc_hmac(key: &[u8], integrity_key: &[u8], packet: &Packet) -> Vec<u8> {
-    let mut iv = [0; 16];
-    iv[8..].copy_from_slice(&packet.sequence.to_be_bytes());
-    let iv = aes_block(key, iv);
+/// RFC 3602 or RFC 2451 with HMAC (RFC 2104) over header, IV, ciphertext and high half; the IV is `number` encrypted.
+fn cbc_hmac<const N: usize>(
+    encrypt: impl Fn([u8; N]) -> [u8; N],
+    number: [u8; N],
+    integrity: Integrity,
+    integrity_key: &[u8],
+    packet: &Packet,
+) -> Vec<u8> {
+    let iv = encrypt(number);
     let (mut previous, mut ciphertext) = (iv, Vec::new());
-    for chunk in packet.plaintext.chunks(16) {
+    for chunk in packet.plaintext.chunks(N) {
         xor(&mut previous, chunk);
-        previous = aes_block(key, previous);
+        previous = encrypt(previous);
         ciphertext.extend(previous);
     }
     let (spi, rest) = packet.aad.split_at(4);
     let (high, low) = rest.split_at(rest.len() - 4);
     let covered = [spi, low, &iv, &ciphertext, high].concat();
-    let icv = match packet.suite {
-        Suite::AesCbc128HmacSha1 | Suite::AesCbc256HmacSha1 => {
-            hmac::<Sha1>(integrity_key, &covered)[..12].to_vec()
-        }
-        Suite::AesCbc128HmacSha256
-        | Suite::AesCbc256HmacSha256
-        | Suite::AesGcm128
-        | Suite::AesGcm256 => hmac::<Sha256>(integrity_key, &covered)[..16].to_vec(),
+    let mut icv = match integrity {
+        Integrity::Sha1_96 => hmac::<Sha1, 64>(integrity_key, &covered),
+        Integrity::Sha256_128 | Integrity::Sha256_96 => hmac::<Sha256, 64>(integrity_key, &covered),
+        Integrity::Sha384_192 => hmac::<Sha384, 128>(integrity_key, &covered),
+        Integrity::Sha512_256 => hmac::<Sha512, 128>(integrity_key, &covered),
     };
+    icv.truncate(packet.suite.icv_len());
     [&iv[..], &ciphertext, &icv].concat()
 }
 
-fn hmac<D: Digest>(key: &[u8], message: &[u8]) -> Vec<u8> {
+/// HMAC of a hash with blocks of `N` bytes.
+fn hmac<D: Digest, const N: usize>(key: &[u8], message: &[u8]) -> Vec<u8> {
     let pad = |byte: u8| {
-        let mut pad = vec![byte; 64];
+        let mut pad = [byte; N];
         xor(&mut pad, key);
         pad
     };
@@ -226,8 +261,8 @@ fn xor(bytes: &mut [u8], with: &[u8]) {
 #[test]
 fn every_length_to_2100_seals_as_by_hand_and_opens_again() {
     for suite in Suite::ALL {
-        let step = if is_gcm(suite) { 1 } else { 16 };
-        for len in (0..=2_100).step_by(step).skip(usize::from(step == 16)) {
+        let step = if is_gcm(suite) { 1 } else { suite.alignment() };
+        for len in (0..=2_100).step_by(step).skip(usize::from(step > 1)) {
             Packet::of_len(suite, len).check();
         }
     }
@@ -258,7 +293,7 @@ fn packets() -> impl Strategy<Value = Packet> {
     (
         suites,
         1_usize..132,
-        any::<[u8; 64]>(),
+        vec(any::<u8>(), 96),
         any::<(bool, [u8; 12], u64)>(),
         0_usize..64,
     )
@@ -315,8 +350,8 @@ fn check_burst(engine: Engine, packets: &[Packet], wrong: u64) {
     let contexts: Vec<_> = packets
         .iter()
         .map(|p| {
-            let seal = SealContext::new(p.suite, &p.key).unwrap();
-            (seal, OpenContext::new(p.suite, &p.key).unwrap())
+            let seal = SealContext::new(engine, p.suite, &p.key).unwrap();
+            (seal, OpenContext::new(engine, p.suite, &p.key).unwrap())
         })
         .collect();
     let mut sealed: Vec<_> = packets

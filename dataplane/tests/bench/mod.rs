@@ -90,6 +90,7 @@ pub(crate) fn benches(setting: Setting, cores: u8) -> Vec<Bench> {
         let (outer_port, outer) = memory::pair(512);
         let (core_port, core) = memory::pair(512);
         let (near, link) = link::pair(CoreId(number)).unwrap();
+        let link = link.with_engine(setting.engine);
         let pool = FramePool::in_memory(CoreId(number), FRAMES as usize);
         let ports = (outer_port, core_port);
         let worker = Worker::new(&config, ports, pool, shards, continuity, near)
@@ -121,7 +122,7 @@ impl Bench {
     }
 
     fn key(&self) -> Vec<u8> {
-        (0..64).take(self.setting.suite.key_len()).collect()
+        (0..96).take(self.setting.suite.key_len()).collect()
     }
 
     fn install(&mut self) {
@@ -206,7 +207,7 @@ impl Bench {
     pub(crate) fn sealed(&self, sequence: u32, l2tp: &[u8]) -> Vec<u8> {
         let suite = self.setting.suite;
         let plaintext = plaintext(suite, &udp_datagram(1_701, 1_701, l2tp));
-        let context = SealContext::new(suite, &self.key()).unwrap();
+        let context = SealContext::new(Engine::PORTABLE, suite, &self.key()).unwrap();
         let header = esp::header(self.inbound(), sequence);
         let mut body = vec![0; suite.sealed_len(plaintext.len())];
         let iv = context.iv(sequence.into());

@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use culvert_crypto::{Engine, OpenContext, OpenOp, SealContext, SealOp, Suite};
+use culvert_crypto::{AesKey, Engine, Integrity, OpenContext, OpenOp, SealContext, SealOp, Suite};
 use culvert_dataplane::api::{
     Activation, Answer, Command, CoreDevice, CoreId, DataplaneConfig, Device, Encapsulation,
     InboundSpec, KeyMaterial, Limits, OutboundSpec, Phase, PppFraming, Sequencing, SessionId,
@@ -37,7 +37,7 @@ use rustix::process::Pid;
 use crate::harness::{Namespace, Pair, can_run};
 use crate::steer::{GATEWAY, PATIENCE, load, register};
 
-const SUITE: Suite = Suite::AesCbc256HmacSha256;
+const SUITE: Suite = Suite::AesCbcHmac(AesKey::Bits256, Integrity::Sha256_128);
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 10);
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 99, 1, 1);
 
@@ -237,8 +237,8 @@ impl Client {
     fn new(core: u8, socket: UdpSocket) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.connect((GATEWAY, 4_500)).unwrap();
-        let seal = SealContext::new(SUITE, &key(1)).unwrap();
-        let open = OpenContext::new(SUITE, &key(2)).unwrap();
+        let seal = SealContext::new(Engine::choose(), SUITE, &key(1)).unwrap();
+        let open = OpenContext::new(Engine::choose(), SUITE, &key(2)).unwrap();
         Self {
             core,
             socket,

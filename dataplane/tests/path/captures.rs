@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use culvert_crypto::Suite;
+use culvert_crypto::{AesKey, Integrity, Suite};
 use culvert_dataplane::api::{
     Command, Encapsulation, Event, Phase, PuntSource, SessionId, Spi, TunnelId,
 };
@@ -38,23 +38,31 @@ fn all() -> Vec<(&'static str, Capture)> {
     vec![
         (
             "direct-ss-gcm",
-            capture!("direct-ss-gcm", Suite::AesGcm256, Esp),
+            capture!("direct-ss-gcm", Suite::AesGcm(AesKey::Bits256), Esp),
         ),
         (
             "direct-ss-cbcsha1",
-            capture!("direct-ss-cbcsha1", Suite::AesCbc256HmacSha1, Esp),
+            capture!(
+                "direct-ss-cbcsha1",
+                Suite::AesCbcHmac(AesKey::Bits256, Integrity::Sha1_96),
+                Esp
+            ),
         ),
         (
             "direct-ss-cbcsha256",
-            capture!("direct-ss-cbcsha256", Suite::AesCbc256HmacSha256, Esp),
+            capture!(
+                "direct-ss-cbcsha256",
+                Suite::AesCbcHmac(AesKey::Bits256, Integrity::Sha256_128),
+                Esp
+            ),
         ),
         (
             "nat-ss-gcm",
-            capture!("nat-ss-gcm", Suite::AesGcm256, EspInUdp),
+            capture!("nat-ss-gcm", Suite::AesGcm(AesKey::Bits256), EspInUdp),
         ),
         (
             "userspace-l2tp",
-            capture!("userspace-l2tp", Suite::AesGcm256, Esp),
+            capture!("userspace-l2tp", Suite::AesGcm(AesKey::Bits256), Esp),
         ),
     ]
 }

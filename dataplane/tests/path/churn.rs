@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 
-use culvert_crypto::Suite;
+use culvert_crypto::{AesKey, Suite};
 use culvert_dataplane::api::{
     Activation, Command, Encapsulation, Event, Held, Phase, SessionId, SessionRow, SetId, Spi,
     TunnelId,
@@ -52,7 +52,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// The client whose set and SA have these numbers; all use the same keys.
 fn client(set: u32, sa: u32) -> Client {
-    let mut client = Client::new(Suite::AesGcm128, Encapsulation::EspInUdp);
+    let mut client = Client::new(Suite::AesGcm(AesKey::Bits128), Encapsulation::EspInUdp);
     client.set = SetId(set);
     (client.inbound, client.outbound) = (Spi((sa + 1) << 12), Spi(0xA000 + sa));
     client

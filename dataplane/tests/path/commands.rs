@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use culvert_crypto::{SealContext, SealOp, Suite};
+use culvert_crypto::{AesKey, Engine, Integrity, SealContext, SealOp, Suite};
 use culvert_dataplane::api::{
     Activation, Answer, Command, Destination, Encapsulation, Event, Held, Phase, Refusal,
     SessionRow, SetId, Spi, Start, Ticket, Transmit, TunnelId,
@@ -35,12 +35,12 @@ pub(crate) fn sealed(
 
 /// A sealed packet whose plaintext, trailer included, is given.
 pub(crate) fn sealed_raw(client: &Client, sequence: u32, plaintext: &[u8]) -> Vec<u8> {
-    let context = SealContext::new(client.suite, &client.inbound_key).unwrap();
+    let context = SealContext::new(Engine::PORTABLE, client.suite, &client.inbound_key).unwrap();
     let header = esp::header(client.inbound, sequence);
     let mut body = vec![0; client.suite.sealed_len(plaintext.len())];
     let iv = context.iv(u64::from(sequence));
     let op = SealOp::new(&context, &header, iv, plaintext, &mut body).unwrap();
-    culvert_crypto::Engine::PORTABLE.seal_burst(&mut [op]);
+    Engine::PORTABLE.seal_burst(&mut [op]);
     let packet = [&header[..], &body].concat();
     wrapped(client, client.remote, &packet)
 }
@@ -76,7 +76,7 @@ fn good(client: &Client, sequence: u32) -> Vec<u8> {
 }
 
 fn natted() -> Client {
-    Client::new(Suite::AesGcm128, Encapsulation::EspInUdp)
+    Client::new(Suite::AesGcm(AesKey::Bits128), Encapsulation::EspInUdp)
 }
 
 /// SPI and sequence number of a frame that a native set sent.
@@ -100,7 +100,7 @@ fn sent_with(gateway: &mut Gateway) -> Option<(Spi, u32)> {
 
 #[test]
 fn the_first_packet_is_told_once_and_its_twin_then_seals() {
-    let old = Client::new(Suite::AesGcm128, Encapsulation::Esp);
+    let old = Client::new(Suite::AesGcm(AesKey::Bits128), Encapsulation::Esp);
     let mut gateway = Gateway::new();
     old.install(&mut gateway);
     let mut new = old.clone();
@@ -120,7 +120,7 @@ fn the_first_packet_is_told_once_and_its_twin_then_seals() {
 
 #[test]
 fn control_may_switch_and_removal_leaves_the_newest() {
-    let first = Client::new(Suite::AesGcm128, Encapsulation::Esp);
+    let first = Client::new(Suite::AesGcm(AesKey::Bits128), Encapsulation::Esp);
     let mut gateway = Gateway::new();
     first.install(&mut gateway);
     for number in 1..4 {
@@ -211,7 +211,7 @@ fn only_the_newest_authentic_packet_moves_the_endpoint_and_once_a_second() {
 /// THREATS E3: sequence numbers stop; they do not begin again.
 #[test]
 fn an_exhausted_sa_stops_and_control_is_told() {
-    let client = Client::new(Suite::AesGcm128, Encapsulation::Esp);
+    let client = Client::new(Suite::AesGcm(AesKey::Bits128), Encapsulation::Esp);
     let memory = continuity::create(1, 1_024).unwrap();
     preset(&memory, &client, (1 << 31) - 2);
     let mut gateway = Gateway::on(&config(), &memory, 0..1, 1_024);
@@ -262,7 +262,7 @@ fn continued(client: &Client, gateway: &mut Gateway) {
 /// A new process goes on where the dead one stopped: no number is used twice, nothing recorded is accepted again.
 #[test]
 fn numbers_and_window_outlive_the_worker() {
-    let client = Client::new(Suite::AesGcm256, Encapsulation::Esp);
+    let client = Client::new(Suite::AesGcm(AesKey::Bits256), Encapsulation::Esp);
     let memory = continuity::create(1, 1_024).unwrap();
     let mut gateway = Gateway::on(&config(), &memory, 0..1, 1_024);
     client.install(&mut gateway);
@@ -353,7 +353,7 @@ fn what_is_out_of_range_is_refused() {
         (inbound(|spec| spec.replay_window = 100), Refusal::Invalid),
         (inbound(|spec| spec.replay_window = 8_256), Refusal::Invalid),
         (
-            inbound(|spec| spec.suite = Suite::AesCbc128HmacSha1),
+            inbound(|spec| spec.suite = Suite::AesCbcHmac(AesKey::Bits128, Integrity::Sha1_96)),
             Refusal::Invalid,
         ),
         (inbound(|spec| spec.spi = Spi(255)), Refusal::Invalid),

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
-use culvert_crypto::Suite;
+use culvert_crypto::{AesKey, Suite};
 use culvert_dataplane::api::{
     Answer, Command, DataplaneConfig, Encapsulation, SessionRow, SetId, Spi, Ticket, spi,
 };
@@ -18,7 +18,7 @@ const ORDERS: usize = 64;
 
 /// The client with this number; each has rows, ids and an address of its own.
 fn client(number: u32) -> Client {
-    let mut client = Client::new(Suite::AesGcm128, Encapsulation::EspInUdp);
+    let mut client = Client::new(Suite::AesGcm(AesKey::Bits128), Encapsulation::EspInUdp);
     (client.set, client.row) = (SetId(number), SessionRow(number));
     client.inbound = spi::compose(number >> 10, number & 0x3FF, 0xABC);
     client.outbound = Spi(0x0100_0000 + number);

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use culvert_crypto::Suite;
+use culvert_crypto::{AesKey, Integrity, Suite};
 use culvert_dataplane::api::{Command, Encapsulation, Event, SessionRow, SetId, Spi, spi};
 use culvert_dataplane::verdict::{PuntKind, Reason};
 use culvert_wire::ipv4::Protocol;
@@ -14,7 +14,7 @@ use crate::round_trip::fragments;
 /// Two cores, and a client on the second.
 fn pair() -> ([Gateway; 2], Client) {
     let mut cores: [Gateway; 2] = Gateway::cores(2).try_into().ok().unwrap();
-    let mut client = Client::new(Suite::AesGcm128, Encapsulation::EspInUdp);
+    let mut client = Client::new(Suite::AesGcm(AesKey::Bits128), Encapsulation::EspInUdp);
     client.inbound = spi::compose(1, 7, 0xABC);
     client.install(&mut cores[1]);
     (cores, client)
@@ -82,7 +82,10 @@ fn a_packet_from_the_network_reaches_the_core_of_its_session() {
         Encapsulation::Clear,
     ] {
         let mut cores: [Gateway; 2] = Gateway::cores(2).try_into().ok().unwrap();
-        let mut client = Client::new(Suite::AesCbc256HmacSha1, encapsulation);
+        let mut client = Client::new(
+            Suite::AesCbcHmac(AesKey::Bits256, Integrity::Sha1_96),
+            encapsulation,
+        );
         client.inbound = spi::compose(1, 7, 0xABC);
         client.install(&mut cores[1]);
         for len in [20, 500, 1_380, 2_500] {
@@ -185,7 +188,7 @@ fn a_full_ring_drops_and_counts() {
 #[test]
 fn what_nobody_owns_is_not_handed_on_forever() {
     let (mut cores, _) = pair();
-    let mut stranger = Client::new(Suite::AesGcm128, Encapsulation::EspInUdp);
+    let mut stranger = Client::new(Suite::AesGcm(AesKey::Bits128), Encapsulation::EspInUdp);
     stranger.inbound = spi::compose(1, 9, 1);
     cores[0].outer.send(&good(&stranger, 1));
     settle(&mut cores);

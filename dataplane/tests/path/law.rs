@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use culvert_crypto::Suite;
+use culvert_crypto::{AesKey, Integrity, Suite};
 use culvert_dataplane::api::{Command, Destination, Encapsulation, Transmit};
 use culvert_wire::ipv4::Protocol;
 
@@ -115,7 +115,7 @@ proptest! {
 
     #[test]
     fn every_packet_has_one_end_and_every_frame_one_place(steps in proptest::collection::vec(step(), 1..400)) {
-        let client = Client::new(Suite::AesCbc128HmacSha256, Encapsulation::EspInUdp);
+        let client = Client::new(Suite::AesCbcHmac(AesKey::Bits128, Integrity::Sha256_128), Encapsulation::EspInUdp);
         let mut gateway = Gateway::new();
         client.install(&mut gateway);
         let mut sequence = 0;
@@ -137,7 +137,7 @@ proptest! {
 /// With nobody taking anything, rings and queues fill, and still nothing is lost without a count.
 #[test]
 fn full_rings_and_queues_lose_nothing_uncounted() {
-    let client = Client::new(Suite::AesGcm256, Encapsulation::Esp);
+    let client = Client::new(Suite::AesGcm(AesKey::Bits256), Encapsulation::Esp);
     let mut gateway = Gateway::new();
     client.install(&mut gateway);
     let mut sequence = 0;

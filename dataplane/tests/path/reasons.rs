@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use culvert_crypto::Suite;
+use culvert_crypto::{AesKey, Suite};
 use culvert_dataplane::api::{Command, CoreDevice, Destination, Encapsulation, Phase, Transmit};
 use culvert_dataplane::verdict::Reason;
 use culvert_wire::ipv4::{self, Protocol};
@@ -25,7 +25,7 @@ fn installed(suite: Suite, encapsulation: Encapsulation) -> (Gateway, Client) {
 }
 
 fn native() -> (Gateway, Client) {
-    installed(Suite::AesGcm128, Encapsulation::Esp)
+    installed(Suite::AesGcm(AesKey::Bits128), Encapsulation::Esp)
 }
 
 /// Frames from outside, and the reason for which each is dropped.
@@ -447,7 +447,7 @@ fn scarcity(seen: &mut Seen) {
     assert_eq!(gateway.counters().outer.sent, 256);
     seen.expect(&gateway, Reason::RingFull);
     // A pool that the rings hold almost wholly: 512 of its frames fill them.
-    let client = Client::new(Suite::AesGcm128, Encapsulation::Esp);
+    let client = Client::new(Suite::AesGcm(AesKey::Bits128), Encapsulation::Esp);
     let memory = culvert_dataplane::mem::continuity::create(1, 1_024).unwrap();
     let mut gateway = Gateway::on(&config(), &memory, 0..1, 520);
     client.install(&mut gateway);
@@ -476,7 +476,7 @@ fn a_named_nic_without_next_hop_drops_and_says_so() {
     let mut config = config();
     config.core = CoreDevice::Nic(config.outer.clone());
     let mut gateway = Gateway::with(&config, 1);
-    let client = Client::new(Suite::AesGcm128, Encapsulation::Esp);
+    let client = Client::new(Suite::AesGcm(AesKey::Bits128), Encapsulation::Esp);
     client.install(&mut gateway);
     gateway.up(&[sealed(&client, 1, &inner(INNER, HOST), Protocol::UDP)]);
     assert_eq!(gateway.drops(), [(Reason::NoNeighbour.name(), 1)]);
@@ -609,7 +609,7 @@ fn a_sealed_sets_session_is_not_reached_in_the_clear() {
     let mut config = config();
     config.clear_l2tp = vec![SERVER.into()];
     let mut gateway = Gateway::with(&config, 1);
-    let mut client = Client::new(Suite::AesGcm128, Encapsulation::EspInUdp);
+    let mut client = Client::new(Suite::AesGcm(AesKey::Bits128), Encapsulation::EspInUdp);
     client.remote.set_port(1_701);
     client.install(&mut gateway);
     let packet = inner(INNER, HOST);

@@ -1,6 +1,6 @@
 //! Two gateways back to back: what one sends to its client, the other opens as if from its client.
 
-use culvert_crypto::Suite;
+use culvert_crypto::{AesKey, Integrity, Suite};
 use culvert_dataplane::api::{
     Command, Destination, Encapsulation, PppFraming, PuntSource, Sequencing, Transmit,
 };
@@ -127,7 +127,7 @@ fn every_suite_and_encapsulation_carries_every_length_both_ways() {
 #[test]
 fn outer_headers_are_those_of_the_set() {
     for encapsulation in ENCAPSULATIONS {
-        let mut pair = Pair::new(Client::new(Suite::AesGcm128, encapsulation));
+        let mut pair = Pair::new(Client::new(Suite::AesGcm(AesKey::Bits128), encapsulation));
         let (sealed, _) = pair.send_to_client(&[inner(100), inner(100)]);
         let ethernet = eth::Header::parse(&sealed[0]).unwrap();
         assert_eq!(
@@ -165,7 +165,10 @@ fn outer_headers_are_those_of_the_set() {
 
 #[test]
 fn a_core_frame_goes_to_the_kernel_from_our_end() {
-    let mut pair = Pair::new(Client::new(Suite::AesGcm128, Encapsulation::Esp));
+    let mut pair = Pair::new(Client::new(
+        Suite::AesGcm(AesKey::Bits128),
+        Encapsulation::Esp,
+    ));
     let frames = pair.ours.down(&[from_core(&inner(60))]);
     let turned = pair.turned(&frames[0]);
     let sent = pair.theirs.up(&[turned]);
@@ -182,7 +185,10 @@ fn every_framing_and_sequencing_arrives() {
         [(false, false), (true, false), (false, true), (true, true)]
     {
         for sequencing in [Sequencing::Off, Sequencing::On] {
-            let mut client = Client::new(Suite::AesCbc128HmacSha1, Encapsulation::EspInUdp);
+            let mut client = Client::new(
+                Suite::AesCbcHmac(AesKey::Bits128, Integrity::Sha1_96),
+                Encapsulation::EspInUdp,
+            );
             client.framing = PppFraming {
                 address_control_compressed,
                 protocol_compressed,
@@ -198,7 +204,10 @@ fn every_framing_and_sequencing_arrives() {
 
 #[test]
 fn clear_sets_carry_the_same_where_they_are_allowed() {
-    let mut pair = Pair::new(Client::new(Suite::AesGcm128, Encapsulation::Clear));
+    let mut pair = Pair::new(Client::new(
+        Suite::AesGcm(AesKey::Bits128),
+        Encapsulation::Clear,
+    ));
     let packets = [inner(64), inner(1_399), inner(20)];
     let (sealed, opened) = pair.send_to_client(&packets);
     assert_eq!(packet_of(&sealed[0]).protocol(), Protocol::UDP);
@@ -214,7 +223,10 @@ fn clear_sets_carry_the_same_where_they_are_allowed() {
 /// Inner packets longer than what fits are cut, and together they are the original.
 #[test]
 fn what_does_not_fit_is_cut_into_inner_fragments() {
-    for suite in [Suite::AesGcm256, Suite::AesCbc256HmacSha256] {
+    for suite in [
+        Suite::AesGcm(AesKey::Bits256),
+        Suite::AesCbcHmac(AesKey::Bits256, Integrity::Sha256_128),
+    ] {
         for mru in [576, 1_400, 1_500] {
             let mut client = Client::new(suite, Encapsulation::EspInUdp);
             client.mru = mru;
@@ -269,7 +281,7 @@ fn a_packet_of_exactly_what_fits_is_not_cut() {
 #[test]
 fn a_packet_that_must_not_be_cut_is_answered_with_what_fits() {
     let mut gateway = Gateway::new();
-    Client::new(Suite::AesGcm128, Encapsulation::Esp).install(&mut gateway);
+    Client::new(Suite::AesGcm(AesKey::Bits128), Encapsulation::Esp).install(&mut gateway);
     let mut packet = inner(1_450);
     packet[6] |= 0x40;
     let checksum =
@@ -293,7 +305,7 @@ fn a_packet_that_must_not_be_cut_is_answered_with_what_fits() {
 #[test]
 fn errors_to_senders_are_bounded() {
     let mut gateway = Gateway::new();
-    Client::new(Suite::AesGcm128, Encapsulation::Esp).install(&mut gateway);
+    Client::new(Suite::AesGcm(AesKey::Bits128), Encapsulation::Esp).install(&mut gateway);
     let mut packet = ip(HOST, INNER, Protocol::UDP, &[0; 40]);
     packet[8] = 1;
     let word = u16::from_be_bytes([64, 17]);
@@ -323,7 +335,10 @@ fn syn(source: std::net::Ipv4Addr, destination: std::net::Ipv4Addr) -> Vec<u8> {
 
 #[test]
 fn segments_are_clamped_both_ways() {
-    let mut client = Client::new(Suite::AesCbc256HmacSha256, Encapsulation::EspInUdp);
+    let mut client = Client::new(
+        Suite::AesCbcHmac(AesKey::Bits256, Integrity::Sha256_128),
+        Encapsulation::EspInUdp,
+    );
     client.mru = 1_500;
     let mut pair = Pair::new(client.clone());
     // 1,500 − 20 − 8 − 8 − 16 − 16 = 1,432, of which 1,424 are whole blocks; less trailer and UDP, L2TP and PPP headers.
@@ -348,7 +363,7 @@ fn the_gateway_answers_ping_to_its_own_address() {
         data: &[0xAB; 100],
     };
     request.emit(&mut echo).unwrap();
-    let mut client = Client::new(Suite::AesGcm128, Encapsulation::EspInUdp);
+    let mut client = Client::new(Suite::AesGcm(AesKey::Bits128), Encapsulation::EspInUdp);
     client.mru = 1_400;
     let mut pair = Pair::new(client.clone());
     // The other gateway's session is the address of ours, so that it takes packets for it.
@@ -384,7 +399,10 @@ fn the_gateway_answers_ping_to_its_own_address() {
 #[test]
 fn outer_fragments_come_together_in_any_order() {
     for encapsulation in ENCAPSULATIONS {
-        let mut pair = Pair::new(Client::new(Suite::AesCbc256HmacSha1, encapsulation));
+        let mut pair = Pair::new(Client::new(
+            Suite::AesCbcHmac(AesKey::Bits256, Integrity::Sha1_96),
+            encapsulation,
+        ));
         let packet = inner(1_300);
         let sealed = pair.ours.down(&[from_core(&packet)]);
         let mut parts = fragments(&pair.turned(&sealed[0]), 512);
@@ -427,7 +445,10 @@ pub(crate) fn fragments(frame: &[u8], step: usize) -> Vec<Vec<u8>> {
 
 #[test]
 fn controls_own_packets_go_the_same_way() {
-    let mut pair = Pair::new(Client::new(Suite::AesGcm256, Encapsulation::EspInUdp));
+    let mut pair = Pair::new(Client::new(
+        Suite::AesGcm(AesKey::Bits256),
+        Encapsulation::EspInUdp,
+    ));
     let (set, row) = (pair.client.set, pair.client.row);
     let stop = [0xC8, 2, 0, 12, 0, 1, 0, 0, 0, 5, 0, 6];
     pair.ours.command(Command::Transmit(Transmit {
@@ -473,7 +494,7 @@ fn the_place_of_the_inner_header_is_learnt_from_a_burst_as_from_one_packet() {
             protocol_compressed: true,
         },
     ] {
-        let mut client = Client::new(Suite::AesGcm128, Encapsulation::EspInUdp);
+        let mut client = Client::new(Suite::AesGcm(AesKey::Bits128), Encapsulation::EspInUdp);
         (client.framing, client.sequencing) = (framing, Sequencing::On);
         let mut pair = Pair::new(client);
         let packets = vec![inner(100); 32];
@@ -488,7 +509,10 @@ fn the_place_of_the_inner_header_is_learnt_from_a_burst_as_from_one_packet() {
 /// A segment size is clamped to what a path takes, not to nothing, while the set has no SA to answer with.
 #[test]
 fn a_set_that_cannot_answer_yet_clamps_nothing() {
-    let mut pair = Pair::new(Client::new(Suite::AesGcm128, Encapsulation::Esp));
+    let mut pair = Pair::new(Client::new(
+        Suite::AesGcm(AesKey::Bits128),
+        Encapsulation::Esp,
+    ));
     let sealed = pair.theirs.down(&[from_core(&syn(INNER, HOST))]);
     let (set, spi) = (pair.client.set, pair.client.outbound);
     pair.ours.command(Command::RemoveOutbound { set, spi });
@@ -500,7 +524,10 @@ fn a_set_that_cannot_answer_yet_clamps_nothing() {
 /// Packets of one flow leave in the order they came; those that must be cut follow, in order too.
 #[test]
 fn packets_keep_their_order() {
-    let mut pair = Pair::new(Client::new(Suite::AesGcm128, Encapsulation::Esp));
+    let mut pair = Pair::new(Client::new(
+        Suite::AesGcm(AesKey::Bits128),
+        Encapsulation::Esp,
+    ));
     let lens: Vec<usize> = (0..64)
         .map(|at| if at % 5 == 2 { 1_500 + at } else { 100 + at })
         .collect();

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use culvert_crypto::Suite;
+use culvert_crypto::{AesKey, Suite};
 use culvert_dataplane::api::{Answer, Command, CoreId, Encapsulation, Ticket, spi};
 use culvert_dataplane::frame::FramePool;
 use culvert_dataplane::link::{self, Link, Report};
@@ -74,7 +74,7 @@ fn a_sleeping_worker_wakes_for_orders_and_ends_when_told() {
 #[test]
 fn a_sleeping_core_wakes_for_what_another_hands_over() {
     let mut cores = Gateway::cores(2);
-    let mut client = Client::new(Suite::AesGcm128, Encapsulation::EspInUdp);
+    let mut client = Client::new(Suite::AesGcm(AesKey::Bits128), Encapsulation::EspInUdp);
     client.inbound = spi::compose(1, 7, 0xABC);
     client.install(&mut cores[1]);
     let (second, _, network, mut second_link) = cores.pop().unwrap().into_parts();

@@ -1,199 +1,163 @@
-//! AES-CBC (RFC 3602) with HMAC-SHA1-96 (RFC 2404) or HMAC-SHA2-256-128 (RFC 4868), encrypt-then-MAC.
+//! CBC mode, of AES (RFC 3602) or Triple DES (RFC 2451), and HMAC over the ciphertext (RFC 2404, RFC 4868).
 
-use aes::cipher::array::Array;
+use aes::cipher::array::ArraySize;
+use aes::cipher::inout::InOutBuf;
 use aes::cipher::{
-    Block, BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit,
-    KeyInit, consts::U16,
+    Array, Block, BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt,
+    InnerIvInit, KeyInit,
 };
-use aes::{Aes128Dec, Aes128Enc, Aes256Dec, Aes256Enc};
-use hmac::{Hmac, Mac};
-use sha1::Sha1;
-use sha2::Sha256;
+use aes::{Aes128Dec, Aes128Enc, Aes192Dec, Aes192Enc, Aes256Dec, Aes256Enc};
+use des::TdesEde3;
 use subtle::ConstantTimeEq;
 
 use super::IcvWrong;
-use crate::suite::Suite;
-
-/// Bytes of an AES block, and of IV on the wire.
-const BLOCK_LEN: usize = 16;
+use super::hmac::KeyedHash;
+use crate::op::{OpenOp, SealOp};
+use crate::suite::{AesKey, Suite};
 
 /// Expanded keys for sealing.
 pub(crate) struct CbcHmacSeal {
     cipher: Encrypt,
-    integrity: Integrity,
+    hash: KeyedHash,
 }
 
 /// Expanded keys for opening.
 pub(crate) struct CbcHmacOpen {
     cipher: Decrypt,
-    integrity: Integrity,
-    icv_len: usize,
+    hash: KeyedHash,
 }
 
 enum Encrypt {
-    Bits128(Aes128Enc),
-    Bits256(Aes256Enc),
+    Aes128(Aes128Enc),
+    Aes192(Aes192Enc),
+    Aes256(Aes256Enc),
+    TripleDes(TdesEde3),
 }
 
 enum Decrypt {
-    Bits128(Aes128Dec),
-    Bits256(Aes256Dec),
-}
-
-/// The keyed hash with both pads already worked in.
-enum Integrity {
-    HmacSha1(Hmac<Sha1>),
-    HmacSha256(Hmac<Sha256>),
+    Aes128(Aes128Dec),
+    Aes192(Aes192Dec),
+    Aes256(Aes256Dec),
+    TripleDes(TdesEde3),
 }
 
 impl CbcHmacSeal {
-    /// Expands AES key ‖ integrity key.
+    /// Expands cipher key ‖ integrity key; `None` for another suite or another length.
     pub(super) fn new(suite: Suite, key: &[u8]) -> Option<Self> {
-        let (key, integrity_key) = split(suite, key)?;
-        let cipher = if key.len() == 16 {
-            Encrypt::Bits128(Aes128Enc::new_from_slice(key).ok()?)
-        } else {
-            Encrypt::Bits256(Aes256Enc::new_from_slice(key).ok()?)
+        let (key, hash) = split(suite, key)?;
+        let cipher = match suite {
+            Suite::AesCbcHmac(AesKey::Bits128, _) => Encrypt::Aes128(expand(key)?),
+            Suite::AesCbcHmac(AesKey::Bits192, _) => Encrypt::Aes192(expand(key)?),
+            Suite::AesCbcHmac(AesKey::Bits256, _) => Encrypt::Aes256(expand(key)?),
+            Suite::TripleDesHmac(_) => Encrypt::TripleDes(expand(key)?),
+            Suite::AesGcm(_) => return None,
         };
-        let integrity = Integrity::new(suite, integrity_key)?;
-        Some(Self { cipher, integrity })
+        Some(Self { cipher, hash })
     }
 
     /// The sequence number as one encrypted block (NIST SP 800-38A appendix C).
-    pub(super) fn iv(&self, sequence: u64) -> [u8; BLOCK_LEN] {
-        let mut block = [0; BLOCK_LEN];
-        block[8..].copy_from_slice(&sequence.to_be_bytes());
-        let mut block = Array(block);
+    pub(super) fn iv(&self, sequence: u64) -> [u8; 16] {
         match &self.cipher {
-            Encrypt::Bits128(aes) => aes.encrypt_block(&mut block),
-            Encrypt::Bits256(aes) => aes.encrypt_block(&mut block),
+            Encrypt::Aes128(aes) => block_of(aes, sequence),
+            Encrypt::Aes192(aes) => block_of(aes, sequence),
+            Encrypt::Aes256(aes) => block_of(aes, sequence),
+            Encrypt::TripleDes(des) => block_of(des, sequence),
         }
-        block.0
     }
 
-    /// Writes IV ‖ ciphertext ‖ ICV; the op has checked the lengths.
-    pub(super) fn seal(&self, aad: &[u8], iv: &[u8; 16], source: &[u8], destination: &mut [u8]) {
-        let (covered, icv) = destination.split_at_mut(BLOCK_LEN + source.len());
-        let (iv_out, ciphertext) = covered.split_at_mut(BLOCK_LEN);
-        iv_out.copy_from_slice(iv);
+    /// Writes IV ‖ ciphertext ‖ ICV.
+    pub(super) fn seal(&self, op: &mut SealOp<'_>) {
+        let (aad, iv) = (op.aad, op.iv);
+        let (iv_out, mut text, icv) = op.parts();
+        iv_out.copy_from_slice(&iv[..iv_out.len()]);
         match &self.cipher {
-            Encrypt::Bits128(aes) => encrypt(aes, iv, source, ciphertext),
-            Encrypt::Bits256(aes) => encrypt(aes, iv, source, ciphertext),
+            Encrypt::Aes128(aes) => encrypt(aes, iv_out, text.reborrow()),
+            Encrypt::Aes192(aes) => encrypt(aes, iv_out, text.reborrow()),
+            Encrypt::Aes256(aes) => encrypt(aes, iv_out, text.reborrow()),
+            Encrypt::TripleDes(des) => encrypt(des, iv_out, text.reborrow()),
         }
-        icv.copy_from_slice(&self.integrity.of(aad, covered)[..icv.len()]);
+        let hash = self.hash.of(aad, iv_out, text.get_out());
+        icv.copy_from_slice(&hash[..icv.len()]);
     }
 }
 
 impl CbcHmacOpen {
-    /// Expands AES key ‖ integrity key.
+    /// Expands cipher key ‖ integrity key; `None` for another suite or another length.
     pub(super) fn new(suite: Suite, key: &[u8]) -> Option<Self> {
-        let (key, integrity_key) = split(suite, key)?;
-        let cipher = if key.len() == 16 {
-            Decrypt::Bits128(Aes128Dec::new_from_slice(key).ok()?)
-        } else {
-            Decrypt::Bits256(Aes256Dec::new_from_slice(key).ok()?)
+        let (key, hash) = split(suite, key)?;
+        let cipher = match suite {
+            Suite::AesCbcHmac(AesKey::Bits128, _) => Decrypt::Aes128(expand(key)?),
+            Suite::AesCbcHmac(AesKey::Bits192, _) => Decrypt::Aes192(expand(key)?),
+            Suite::AesCbcHmac(AesKey::Bits256, _) => Decrypt::Aes256(expand(key)?),
+            Suite::TripleDesHmac(_) => Decrypt::TripleDes(expand(key)?),
+            Suite::AesGcm(_) => return None,
         };
-        let integrity = Integrity::new(suite, integrity_key)?;
-        let icv_len = suite.icv_len();
-        Some(Self {
-            cipher,
-            integrity,
-            icv_len,
-        })
+        Some(Self { cipher, hash })
     }
 
-    /// Verifies, then writes the plaintext; the op has checked the lengths.
-    pub(super) fn open(
-        &self,
-        aad: &[u8],
-        source: &[u8],
-        destination: &mut [u8],
-    ) -> Result<(), IcvWrong> {
-        let (covered, icv) = source.split_at(source.len() - self.icv_len);
-        let expected = self.integrity.of(aad, covered);
+    /// Verifies, then writes the plaintext.
+    pub(super) fn open(&self, op: &mut OpenOp<'_>) -> Result<(), IcvWrong> {
+        let aad = op.aad;
+        let (iv, text, icv) = op.parts();
+        let expected = self.hash.of(aad, iv, text.get_in());
         if !bool::from(expected[..icv.len()].ct_eq(icv)) {
             return Err(IcvWrong);
         }
-        let (iv, ciphertext) = covered.split_first_chunk().ok_or(IcvWrong)?;
         match &self.cipher {
-            Decrypt::Bits128(aes) => decrypt(aes, iv, ciphertext, destination),
-            Decrypt::Bits256(aes) => decrypt(aes, iv, ciphertext, destination),
+            Decrypt::Aes128(aes) => decrypt(aes, iv, text),
+            Decrypt::Aes192(aes) => decrypt(aes, iv, text),
+            Decrypt::Aes256(aes) => decrypt(aes, iv, text),
+            Decrypt::TripleDes(des) => decrypt(des, iv, text),
         }
         Ok(())
     }
 }
 
-impl Integrity {
-    /// Works both pads in; `None` if the key is not as long as the hash (RFC 2404 §2, RFC 4868 §2.1.1).
-    fn new(suite: Suite, key: &[u8]) -> Option<Self> {
-        match suite {
-            Suite::AesCbc128HmacSha1 | Suite::AesCbc256HmacSha1 => {
-                Hmac::new_from_slice(key).ok().map(Self::HmacSha1)
-            }
-            Suite::AesCbc128HmacSha256 | Suite::AesCbc256HmacSha256 => {
-                Hmac::new_from_slice(key).ok().map(Self::HmacSha256)
-            }
-            Suite::AesGcm128 | Suite::AesGcm256 => None,
-        }
-    }
-
-    /// The first 16 bytes of the hash of one packet, of which the ICV is a prefix.
-    fn of(&self, aad: &[u8], covered: &[u8]) -> [u8; 16] {
-        match self {
-            Self::HmacSha1(hmac) => mac(hmac.clone(), aad, covered),
-            Self::HmacSha256(hmac) => mac(hmac.clone(), aad, covered),
-        }
-    }
-}
-
-/// AES key and integrity key, if their lengths are the suite's.
-fn split(suite: Suite, key: &[u8]) -> Option<(&[u8], &[u8])> {
+/// The cipher's key and the keyed hash, if their lengths are the suite's.
+fn split(suite: Suite, key: &[u8]) -> Option<(&[u8], KeyedHash)> {
+    let (Suite::AesCbcHmac(_, integrity) | Suite::TripleDesHmac(integrity)) = suite else {
+        return None;
+    };
     if key.len() != suite.key_len() {
         return None;
     }
-    key.split_at_checked(suite.cipher_key_len())
+    let (key, integrity_key) = key.split_at_checked(suite.cipher_key_len())?;
+    Some((key, KeyedHash::new(integrity, integrity_key)?))
 }
 
-/// SPI ‖ low half of the sequence number ‖ IV ‖ ciphertext ‖ high half, if extended (RFC 4303 §2.2.1, §3.3.2.1).
-fn mac(mut hmac: impl Mac, aad: &[u8], covered: &[u8]) -> [u8; 16] {
-    let (header, high) = match aad {
-        [s0, s1, s2, s3, high @ .., l0, l1, l2, l3] => {
-            ([*s0, *s1, *s2, *s3, *l0, *l1, *l2, *l3], high)
-        }
-        _ => ([0; 8], aad),
-    };
-    hmac.update(&header);
-    hmac.update(covered);
-    hmac.update(high);
-    let full = hmac.finalize().into_bytes();
-    let mut first = [0; 16];
-    first.copy_from_slice(&full[..16]);
-    first
+/// Expands the cipher's key.
+fn expand<C: KeyInit>(key: &[u8]) -> Option<C> {
+    C::new_from_slice(key).ok()
 }
 
-/// Encrypts whole blocks from `source` to `destination`.
-fn encrypt<C>(aes: &C, iv: &[u8; BLOCK_LEN], source: &[u8], destination: &mut [u8])
-where
-    C: BlockCipherEncrypt<BlockSize = U16>,
-{
-    let (from, _) = Block::<C>::slice_as_chunks(source);
-    let (to, _) = Block::<C>::slice_as_chunks_mut(destination);
-    let done = cbc::Encryptor::inner_iv_init(aes, &Array(*iv)).encrypt_blocks_b2b(from, to);
-    // The op's lengths leave no way to fail; if there were one, no stale byte may leave.
-    if done.is_err() {
-        destination.fill(0);
+/// The number as one big-endian block, encrypted; zeros behind a block of 8 bytes.
+fn block_of<C: BlockCipherEncrypt>(cipher: &C, number: u64) -> [u8; 16] {
+    let mut block = Block::<C>::default();
+    let at = block.len() - 8;
+    block[at..].copy_from_slice(&number.to_be_bytes());
+    cipher.encrypt_block(&mut block);
+    let mut padded = [0; 16];
+    padded[..block.len()].copy_from_slice(&block);
+    padded
+}
+
+/// Encrypts whole blocks.
+fn encrypt<C: BlockCipherEncrypt>(cipher: &C, iv: &[u8], text: InOutBuf<'_, '_, u8>) {
+    let (blocks, _) = text.into_chunks();
+    if let Some(iv) = first_block(iv) {
+        cbc::Encryptor::inner_iv_init(cipher, &iv).encrypt_blocks_inout(blocks);
     }
 }
 
-/// Decrypts whole blocks from `source` to `destination`.
-fn decrypt<C>(aes: &C, iv: &[u8; BLOCK_LEN], source: &[u8], destination: &mut [u8])
-where
-    C: BlockCipherDecrypt<BlockSize = U16>,
-{
-    let (from, _) = Block::<C>::slice_as_chunks(source);
-    let (to, _) = Block::<C>::slice_as_chunks_mut(destination);
-    let done = cbc::Decryptor::inner_iv_init(aes, &Array(*iv)).decrypt_blocks_b2b(from, to);
-    if done.is_err() {
-        destination.fill(0);
+/// Decrypts whole blocks.
+fn decrypt<C: BlockCipherDecrypt>(cipher: &C, iv: &[u8], text: InOutBuf<'_, '_, u8>) {
+    let (blocks, _) = text.into_chunks();
+    if let Some(iv) = first_block(iv) {
+        cbc::Decryptor::inner_iv_init(cipher, &iv).decrypt_blocks_inout(blocks);
     }
+}
+
+/// The IV as a block; it is always one.
+fn first_block<N: ArraySize>(iv: &[u8]) -> Option<Array<u8, N>> {
+    Array::try_from(iv).ok()
 }

@@ -1,10 +1,14 @@
 //! AES-GCM: NIST CAVS and Wycheproof. The first four bytes of their IVs are our salt.
 
-use culvert_crypto::Suite;
+use culvert_crypto::{AesKey, Suite};
 
 use crate::{open, reader, seal};
 
-const SUITES: [(u64, Suite); 2] = [(128, Suite::AesGcm128), (256, Suite::AesGcm256)];
+const SUITES: [(u64, Suite); 3] = [
+    (128, Suite::AesGcm(AesKey::Bits128)),
+    (192, Suite::AesGcm(AesKey::Bits192)),
+    (256, Suite::AesGcm(AesKey::Bits256)),
+];
 
 /// Our key (AES key ‖ salt) and IV.
 fn split_iv(key: Vec<u8>, iv: &[u8]) -> (Vec<u8>, Vec<u8>) {
@@ -14,7 +18,7 @@ fn split_iv(key: Vec<u8>, iv: &[u8]) -> (Vec<u8>, Vec<u8>) {
 
 #[test]
 fn sealing_agrees_with_cavs() {
-    for (bits, suite) in SUITES {
+    for (bits, suite) in [SUITES[0], SUITES[2]] {
         let cases = reader::cases(&format!("cavp/gcm/gcmEncryptExtIV{bits}.subset.rsp"));
         let mut count = 0;
         for case in cases.iter().filter(|case| case.under("Taglen = 128")) {
@@ -33,7 +37,7 @@ fn sealing_agrees_with_cavs() {
 
 #[test]
 fn opening_agrees_with_cavs() {
-    for (bits, suite) in SUITES {
+    for (bits, suite) in [SUITES[0], SUITES[2]] {
         let cases = reader::cases(&format!("cavp/gcm/gcmDecrypt{bits}.subset.rsp"));
         let (mut opened, mut refused) = (0, 0);
         for case in cases.iter().filter(|case| case.under("Taglen = 128")) {

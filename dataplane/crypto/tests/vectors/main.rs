@@ -14,10 +14,10 @@ use culvert_crypto::{Engine, OpenContext, OpenOp, SealContext, SealOp, Suite};
 
 /// Seals one plaintext with a given IV on every engine: IV ‖ ciphertext ‖ ICV.
 fn seal(suite: Suite, key: &[u8], aad: &[u8], iv: &[u8], plaintext: &[u8]) -> Vec<u8> {
-    let context = SealContext::new(suite, key).unwrap();
     let mut padded_iv = [0; 16];
     padded_iv[..iv.len()].copy_from_slice(iv);
     same(Engine::available().map(|engine| {
+        let context = SealContext::new(engine, suite, key).unwrap();
         let mut sealed = vec![0xee; suite.sealed_len(plaintext.len())];
         let op = SealOp::new(&context, aad, padded_iv, plaintext, &mut sealed).unwrap();
         engine.seal_burst(&mut [op]);
@@ -27,8 +27,8 @@ fn seal(suite: Suite, key: &[u8], aad: &[u8], iv: &[u8], plaintext: &[u8]) -> Ve
 
 /// Opens one sealed payload on every engine; checks that a refused one leaves only zeros.
 fn open(suite: Suite, key: &[u8], aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-    let context = OpenContext::new(suite, key).unwrap();
     same(Engine::available().map(|engine| {
+        let context = OpenContext::new(engine, suite, key).unwrap();
         let mut plaintext = vec![0xee; suite.opened_len(sealed.len()).unwrap()];
         let op = OpenOp::new(&context, aad, sealed, &mut plaintext).unwrap();
         let opened = engine.open_burst(&mut [op]).contains(0);
