@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::portable;
 use crate::suite::Suite;
 #[cfg(target_arch = "x86_64")]
-use crate::x86::gcm;
+use crate::x86::{cbc, gcm};
 
 /// The key material is not [`Suite::key_len`] bytes long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub(crate) enum SealForm {
     Portable(Suite, Box<portable::SealKeys>),
     #[cfg(target_arch = "x86_64")]
     Gcm(gcm::Keys),
+    #[cfg(target_arch = "x86_64")]
+    Cbc(cbc::Kind, cbc::Keys),
 }
 
 impl SealContext {
@@ -72,6 +74,8 @@ impl SealContext {
             SealForm::Portable(suite, _) => *suite,
             #[cfg(target_arch = "x86_64")]
             SealForm::Gcm(keys) => keys.suite(),
+            #[cfg(target_arch = "x86_64")]
+            SealForm::Cbc(kind, _) => kind.suite(),
         }
     }
 
@@ -87,7 +91,15 @@ impl SealContext {
             SealForm::Portable(_, keys) => keys.iv(sequence),
             #[cfg(target_arch = "x86_64")]
             SealForm::Gcm(_) => portable::counter_iv(sequence),
+            #[cfg(target_arch = "x86_64")]
+            SealForm::Cbc(kind, keys) => keys.iv(*kind, sequence),
         }
+    }
+
+    /// Whether the engine encrypts the sequence number on its way, with other packets' beside it.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) const fn engine_makes_ivs(&self) -> bool {
+        matches!(self.0, SealForm::Cbc(..))
     }
 
     /// Asks the CPU to fetch the keys that a plaintext of `len` bytes needs, a burst or so before it is sealed.
@@ -96,6 +108,8 @@ impl SealContext {
             SealForm::Portable(..) => {}
             #[cfg(target_arch = "x86_64")]
             SealForm::Gcm(keys) => keys.prefetch(len),
+            #[cfg(target_arch = "x86_64")]
+            SealForm::Cbc(_, keys) => keys.prefetch(),
         }
     }
 }
@@ -115,6 +129,8 @@ pub(crate) enum OpenForm {
     Portable(Suite, Box<portable::OpenKeys>),
     #[cfg(target_arch = "x86_64")]
     Gcm(gcm::Keys),
+    #[cfg(target_arch = "x86_64")]
+    Cbc(cbc::Kind, cbc::Keys),
 }
 
 impl OpenContext {
@@ -137,6 +153,8 @@ impl OpenContext {
             OpenForm::Portable(suite, _) => *suite,
             #[cfg(target_arch = "x86_64")]
             OpenForm::Gcm(keys) => keys.suite(),
+            #[cfg(target_arch = "x86_64")]
+            OpenForm::Cbc(kind, _) => kind.suite(),
         }
     }
 
@@ -146,6 +164,8 @@ impl OpenContext {
             OpenForm::Portable(..) => {}
             #[cfg(target_arch = "x86_64")]
             OpenForm::Gcm(keys) => keys.prefetch(len),
+            #[cfg(target_arch = "x86_64")]
+            OpenForm::Cbc(_, keys) => keys.prefetch(),
         }
     }
 }

@@ -22,6 +22,6 @@ mod x86;
 
 pub use context::{KeyLengthWrong, OpenContext, SealContext};
 pub use engine::{BURST, Engine, Opened};
-pub use op::{OpenOp, OperandWrong, SealOp};
+pub use op::{Iv, OpenOp, OperandWrong, SealOp};
 pub use self_test::{SelfTestFailed, self_test};
 pub use suite::{AesKey, Integrity, Suite};

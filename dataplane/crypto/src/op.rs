@@ -46,11 +46,29 @@ impl fmt::Display for OperandWrong {
 
 impl std::error::Error for OperandWrong {}
 
+/// What the IV of a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Iv {
+    /// Made of the packet's sequence number as by [`SealContext::iv`]; the same number must never be used twice with the same keys.
+    Sequence(u64),
+    /// These bytes.
+    Bytes([u8; 16]),
+}
+
+impl From<[u8; 16]> for Iv {
+    fn from(iv: [u8; 16]) -> Self {
+        Self::Bytes(iv)
+    }
+}
+
 /// One packet to seal.
 pub struct SealOp<'a> {
     pub(crate) context: &'a SealContext,
     pub(crate) aad: &'a [u8],
     pub(crate) iv: [u8; 16],
+    /// Whether the engine is yet to encrypt `iv`; only if the context is of a kind whose engine does.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) iv_is_plain: bool,
     buffers: Buffers<'a>,
 }
 
@@ -59,7 +77,7 @@ impl<'a> SealOp<'a> {
     ///
     /// - `aad`: SPI and sequence number, 8 bytes; with extended sequence numbers SPI, high and low half, 12 bytes in this order for
     ///   every suite (RFC 4106 §5). AES-GCM takes any length.
-    /// - `iv`: from [`SealContext::iv`]; suites whose IV is shorter use its first bytes.
+    /// - `iv`: the sequence number that it is made of, or its bytes; suites whose IV is shorter use the first.
     /// - `source`: plaintext with padding and trailer, at most 65,535 bytes; in CBC mode whole blocks, at least one.
     /// - `destination`: exactly [`Suite::sealed_len`] bytes; all are written.
     ///
@@ -68,7 +86,7 @@ impl<'a> SealOp<'a> {
     pub fn new(
         context: &'a SealContext,
         aad: &'a [u8],
-        iv: [u8; 16],
+        iv: impl Into<Iv>,
         source: &'a [u8],
         destination: &'a mut [u8],
     ) -> Result<Self, OperandWrong> {
@@ -80,12 +98,7 @@ impl<'a> SealOp<'a> {
             return Err(OperandWrong::Destination { len, needed });
         }
         let buffers = Buffers::Apart(source, destination);
-        Ok(Self {
-            context,
-            aad,
-            iv,
-            buffers,
-        })
+        Ok(Self::ready(context, aad, iv.into(), buffers))
     }
 
     /// Like [`SealOp::new`], with one buffer for plaintext and result.
@@ -97,19 +110,34 @@ impl<'a> SealOp<'a> {
     pub fn in_place(
         context: &'a SealContext,
         aad: &'a [u8],
-        iv: [u8; 16],
+        iv: impl Into<Iv>,
         buffer: &'a mut [u8],
     ) -> Result<Self, OperandWrong> {
         let suite = context.suite();
         check_sealed(suite, buffer.len(), MAX_LEN + suite.sealed_len(0))?;
         check_aad(suite, aad)?;
         let buffers = Buffers::InPlace(buffer);
-        Ok(Self {
+        Ok(Self::ready(context, aad, iv.into(), buffers))
+    }
+
+    /// Makes the IV, or leaves that to the engine where many are made side by side.
+    fn ready(context: &'a SealContext, aad: &'a [u8], iv: Iv, buffers: Buffers<'a>) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        let iv_is_plain = matches!(iv, Iv::Sequence(_)) && context.engine_makes_ivs();
+        let iv = match iv {
+            Iv::Bytes(iv) => iv,
+            #[cfg(target_arch = "x86_64")]
+            Iv::Sequence(number) if iv_is_plain => u128::from(number).to_be_bytes(),
+            Iv::Sequence(number) => context.iv(number),
+        };
+        Self {
             context,
             aad,
             iv,
+            #[cfg(target_arch = "x86_64")]
+            iv_is_plain,
             buffers,
-        })
+        }
     }
 
     /// Asks the CPU to fetch the keys.

@@ -13,7 +13,9 @@
 )]
 
 mod aes;
+pub(crate) mod cbc;
 pub(crate) mod gcm;
+mod sha;
 
 use crate::context::{OpenForm, SealForm};
 use crate::engine::Opened;
@@ -76,7 +78,11 @@ impl Tier {
     pub(crate) fn seal_form(self, suite: Suite, key: &[u8]) -> Option<SealForm> {
         match suite {
             Suite::AesGcm(len) => gcm::Keys::new(self, len, key).map(SealForm::Gcm),
-            Suite::AesCbcHmac(..) | Suite::TripleDesHmac(_) => None,
+            Suite::AesCbcHmac(len, integrity) => {
+                let kind = cbc::Kind::new(len, integrity);
+                cbc::Keys::for_sealing(self, kind, key).map(|keys| SealForm::Cbc(kind, keys))
+            }
+            Suite::TripleDesHmac(_) => None,
         }
     }
 
@@ -84,13 +90,20 @@ impl Tier {
     pub(crate) fn open_form(self, suite: Suite, key: &[u8]) -> Option<OpenForm> {
         match suite {
             Suite::AesGcm(len) => gcm::Keys::new(self, len, key).map(OpenForm::Gcm),
-            Suite::AesCbcHmac(..) | Suite::TripleDesHmac(_) => None,
+            Suite::AesCbcHmac(len, integrity) => {
+                let kind = cbc::Kind::new(len, integrity);
+                cbc::Keys::for_opening(self, kind, key).map(|keys| OpenForm::Cbc(kind, keys))
+            }
+            Suite::TripleDesHmac(_) => None,
         }
     }
 }
 
 /// Seals a burst.
+///
+/// Packets of AES-GCM are worked one after the other, those of AES-CBC together at the end.
 pub(crate) fn seal_burst(tier: Tier, ops: &mut [SealOp<'_>]) {
+    let mut has_cbc = false;
     for op in ops.iter().take(AHEAD) {
         op.prefetch();
     }
@@ -102,13 +115,18 @@ pub(crate) fn seal_burst(tier: Tier, ops: &mut [SealOp<'_>]) {
         match &op.context.0 {
             SealForm::Portable(_, keys) => keys.seal(op),
             SealForm::Gcm(keys) => gcm::seal(tier, keys, op),
+            SealForm::Cbc(..) => has_cbc = true,
         }
+    }
+    if has_cbc {
+        cbc::seal_burst(tier, ops);
     }
 }
 
 /// Opens a burst of at most 64 ops.
 pub(crate) fn open_burst(tier: Tier, ops: &mut [OpenOp<'_>]) -> Opened {
     let mut opened = Opened::default();
+    let mut has_cbc = false;
     for op in ops.iter().take(AHEAD) {
         op.prefetch();
     }
@@ -120,8 +138,15 @@ pub(crate) fn open_burst(tier: Tier, ops: &mut [OpenOp<'_>]) -> Opened {
         let verified = match &op.context.0 {
             OpenForm::Portable(_, keys) => keys.open(op),
             OpenForm::Gcm(keys) => gcm::open(tier, keys, op),
+            OpenForm::Cbc(..) => {
+                has_cbc = true;
+                continue;
+            }
         };
         opened.insert_if(verified, index);
+    }
+    if has_cbc {
+        cbc::open_burst(tier, ops, &mut opened);
     }
     opened
 }
