@@ -12,3 +12,4 @@ pub mod interrupt;
 pub mod load;
 pub mod progress;
 mod seed;
+pub mod suite;

@@ -28,6 +28,8 @@ enum Command {
     Demo(DemoArguments),
     /// Logs clients in against a gateway that is there already, holds them, and logs them out.
     Clients(Clients),
+    /// Trial.
+    Trial { filter: Option<String> },
 }
 
 #[derive(clap::Args)]
@@ -59,6 +61,10 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo(&arguments),
         Command::Clients(clients) => log_in(&clients),
+        Command::Trial { filter } => {
+            culvert_bench::suite::pipeline::trial(&filter.unwrap_or_default())
+                .map(|()| Verdict::Good)
+        }
     };
     match outcome {
         Ok(Verdict::Good) => ExitCode::SUCCESS,

@@ -67,9 +67,9 @@ pub enum Order {
 #[derive(Debug)]
 pub enum Keys {
     /// To open with.
-    Inbound(Box<OpenContext>),
+    Inbound(OpenContext),
     /// To seal with.
-    Outbound(Box<SealContext>),
+    Outbound(SealContext),
 }
 
 /// Keys that an order displaced, on their way to be wiped.
@@ -295,12 +295,12 @@ fn expand(command: &Command, engine: Engine) -> Result<Option<Keys>, Refusal> {
         Command::AddInbound(spec) => {
             let context = OpenContext::new(engine, spec.suite, spec.keys.expose())
                 .map_err(|_| Refusal::Invalid)?;
-            Some(Keys::Inbound(Box::new(context)))
+            Some(Keys::Inbound(context))
         }
         Command::AddOutbound(spec) => {
             let context = SealContext::new(engine, spec.suite, spec.keys.expose())
                 .map_err(|_| Refusal::Invalid)?;
-            Some(Keys::Outbound(Box::new(context)))
+            Some(Keys::Outbound(context))
         }
         Command::OpenSet(_)
         | Command::CloseSet(_)
