@@ -170,7 +170,7 @@ impl<'a> SealOp<'a> {
             Buffers::InPlace(buffer) => (buffer.as_mut_ptr(), buffer.len(), None),
         };
         SealPointers {
-            source: source.unwrap_or(destination.wrapping_add(suite.iv_len())),
+            source: source.unwrap_or_else(|| destination.wrapping_add(suite.iv_len())),
             destination,
             len: sealed_len - suite.sealed_len(0),
         }

@@ -40,26 +40,43 @@ macro_rules! define_crypt {
                 blocks: packet.len.div_ceil(BLOCK) + 2,
                 lengths: packet.lengths(),
             };
-            while work.blocks > GROUP {
-                // SAFETY: the text goes on for a whole group, block 0 counted as text.
-                unsafe { work.group::<OPEN, REGISTERS, true>() };
+            if work.left >= GROUP * BLOCK {
+                // SAFETY: block 0 and the text fill a group.
+                unsafe { work.group::<OPEN, REGISTERS, FIRST>() };
             }
-            // SAFETY: fewer registers than a group has hold what is left.
+            while work.left >= GROUP * BLOCK {
+                // SAFETY: the text fills a group.
+                unsafe { work.group::<OPEN, REGISTERS, WHOLE>() };
+            }
+            if work.blocks > GROUP {
+                // SAFETY: what is no text is under a mask.
+                unsafe { work.group::<OPEN, REGISTERS, CUT>() };
+            }
+            // SAFETY: as above.
             unsafe {
                 match work.blocks.div_ceil(LANES) {
-                    0 | 1 => work.group::<OPEN, 1, false>(),
-                    2 => work.group::<OPEN, 2, false>(),
-                    3 => work.group::<OPEN, 3, false>(),
-                    4 => work.group::<OPEN, 4, false>(),
-                    5 => work.group::<OPEN, { at_most(5) }, false>(),
-                    6 => work.group::<OPEN, { at_most(6) }, false>(),
-                    7 => work.group::<OPEN, { at_most(7) }, false>(),
-                    _ => work.group::<OPEN, REGISTERS, false>(),
+                    0 | 1 => work.group::<OPEN, 1, LAST>(),
+                    2 => work.group::<OPEN, 2, LAST>(),
+                    3 => work.group::<OPEN, 3, LAST>(),
+                    4 => work.group::<OPEN, 4, LAST>(),
+                    5 => work.group::<OPEN, { at_most(5) }, LAST>(),
+                    6 => work.group::<OPEN, { at_most(6) }, LAST>(),
+                    7 => work.group::<OPEN, { at_most(7) }, LAST>(),
+                    _ => work.group::<OPEN, REGISTERS, LAST>(),
                 }
             }
             let hash = _mm_shuffle_epi8(lowest_lane(work.hash), REVERSED.vector());
             _mm_xor_si128(work.tag_mask, hash)
         }
+
+        /// Block 0, then text alone.
+        const FIRST: u8 = 0;
+        /// Text alone.
+        const WHOLE: u8 = 1;
+        /// A group in which the text ends, but for which the lengths are one block too many.
+        const CUT: u8 = 2;
+        /// The end of the text, and the lengths.
+        const LAST: u8 = 3;
 
         /// So many registers, but not more than a group has.
         const fn at_most(registers: usize) -> usize {
@@ -94,16 +111,17 @@ macro_rules! define_crypt {
         }
 
         impl<'a, const N: usize> Work<'a, N> {
-            /// Works so many registers: `WHOLE` ones full of text, or those that a packet ends in.
+            /// Works so many registers; `KIND` says what is in them.
             ///
             /// # Safety
-            /// `source` and `destination` are good for the bytes from `head` to `left`, which if `WHOLE` fill the registers.
+            /// `source` and `destination` are good for the bytes from `head` to `left`, which fill the registers of a [`FIRST`] or [`WHOLE`] group.
+            #[inline]
             #[target_feature(enable = $features)]
-            unsafe fn group<const OPEN: bool, const COUNT: usize, const WHOLE: bool>(&mut self) {
-                let first_power = if WHOLE {
-                    POWERS - GROUP
-                } else {
+            unsafe fn group<const OPEN: bool, const COUNT: usize, const KIND: u8>(&mut self) {
+                let first_power = if KIND == LAST {
                     POWERS - self.blocks
+                } else {
+                    POWERS - GROUP
                 };
                 let mut product = Product::zero();
                 let reversed = everywhere(REVERSED.vector());
@@ -117,7 +135,7 @@ macro_rules! define_crypt {
                     let destination = self.destination.wrapping_add(at);
                     let head = if n == 0 { self.head } else { 0 };
                     let end = self.left.saturating_sub(at).min(WIDTH);
-                    let is_whole = WHOLE && n > 0;
+                    let is_whole = KIND == WHOLE || (KIND == FIRST && n > 0);
                     // SAFETY: of the caller.
                     let input = unsafe {
                         if is_whole {
@@ -144,8 +162,8 @@ macro_rules! define_crypt {
                     if n == 0 {
                         data = xor(data, self.hash);
                     }
-                    if !WHOLE && n == COUNT - 1 {
-                        data = xor(data, in_lane((self.blocks - 1) % LANES, self.lengths));
+                    if KIND == LAST && n == COUNT - 1 {
+                        data = xor(data, in_lane((self.blocks - 1) & (LANES - 1), self.lengths));
                     }
                     let place = first_power + n * LANES;
                     // SAFETY: begins within the powers, and ends at most three round keys behind them.
@@ -153,10 +171,10 @@ macro_rules! define_crypt {
                     product.add(data, power);
                 }
                 self.hash = product.reduced();
-                if WHOLE {
+                if KIND != LAST {
                     self.source = self.source.wrapping_add(GROUP * BLOCK);
                     self.destination = self.destination.wrapping_add(GROUP * BLOCK);
-                    self.left -= GROUP * BLOCK;
+                    self.left = self.left.saturating_sub(GROUP * BLOCK);
                     self.blocks -= GROUP;
                     self.head = 0;
                 }

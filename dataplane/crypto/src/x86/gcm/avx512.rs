@@ -42,7 +42,7 @@ vocabulary! {
     fn counters() -> Vector { _mm512_set_epi32(4, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0) }
     fn add_counters(a: Vector) -> Vector { _mm512_add_epi32(a, _mm512_set_epi32(4, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0)) }
     /// The bytes from `head` to `end`.
-    fn mask(head: usize, end: usize) -> u64 { _bzhi_u64(!0, end as u32) & (!0 << head) }
+    fn mask(head: usize, end: usize) -> u64 { _bzhi_u64(!0, u32::from(end.to_le_bytes()[0])) & (!0 << head) }
     fn part(a: Vector, head: usize, end: usize) -> Vector { _mm512_maskz_mov_epi8(mask(head, end), a) }
 }
 
@@ -73,13 +73,15 @@ unsafe fn store(destination: *mut u8, a: Vector) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,avx2,bmi2")]
 unsafe fn load_part(source: *const u8, head: usize, end: usize) -> Vector {
+    let mask = mask(head, end);
     // SAFETY: of the caller; what the mask leaves out is not touched.
-    unsafe { _mm512_maskz_loadu_epi8(mask(head, end), source.cast()) }
+    unsafe { _mm512_maskz_loadu_epi8(mask, source.cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,avx2,bmi2")]
 unsafe fn store_part(destination: *mut u8, a: Vector, head: usize, end: usize) {
+    let mask = mask(head, end);
     // SAFETY: of the caller; what the mask leaves out is not touched.
-    unsafe { _mm512_mask_storeu_epi8(destination.cast(), mask(head, end), a) }
+    unsafe { _mm512_mask_storeu_epi8(destination.cast(), mask, a) }
 }

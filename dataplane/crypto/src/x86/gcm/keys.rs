@@ -2,7 +2,8 @@
 
 use std::arch::x86_64::{
     __m128i, _MM_HINT_T0, _mm_aesenc_si128, _mm_aesenclast_si128, _mm_clmulepi64_si128,
-    _mm_prefetch, _mm_set_epi64x, _mm_shuffle_epi32, _mm_xor_si128,
+    _mm_cvtsi128_si64, _mm_extract_epi64, _mm_prefetch, _mm_set_epi64x, _mm_shuffle_epi32,
+    _mm_xor_si128,
 };
 
 use zeroize::Zeroize;
@@ -156,17 +157,55 @@ fn reduce_word(part: __m128i, fold: __m128i) -> __m128i {
 }
 
 /// The number in a register.
-#[target_feature(enable = "aes,pclmulqdq,sse4.1")]
+#[inline]
+#[target_feature(enable = "sse2")]
 pub(super) fn vector(number: u128) -> __m128i {
-    let [low, high] = [number as i64, (number >> 64) as i64];
-    _mm_set_epi64x(high, low)
+    let [low, high] = halves(number);
+    _mm_set_epi64x(high.cast_signed(), low.cast_signed())
+}
+
+/// Its low and high word.
+#[expect(clippy::cast_possible_truncation, reason = "halves are meant")]
+const fn halves(number: u128) -> [u64; 2] {
+    [number as u64, (number >> 64) as u64]
 }
 
 /// The register's number.
 #[target_feature(enable = "aes,pclmulqdq,sse4.1")]
 fn number(vector: __m128i) -> u128 {
-    use std::arch::x86_64::{_mm_cvtsi128_si64, _mm_extract_epi64};
     let low = _mm_cvtsi128_si64(vector).cast_unsigned();
     let high = _mm_extract_epi64::<1>(vector).cast_unsigned();
     (u128::from(high) << 64) | u128::from(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::MaybeUninit;
+
+    use super::*;
+
+    #[test]
+    fn a_dropped_schedule_is_zero() {
+        for tier in Tier::available() {
+            let schedule = Schedule::<11>::new(tier, AesKey::Bits128, &[7; 20]).unwrap();
+            let mut place = MaybeUninit::new(*schedule);
+            let bytes = place
+                .as_ptr()
+                .cast::<[u8; size_of::<[Block; POWERS + 11]>()]>();
+            // SAFETY: the place holds a schedule, and its powers and round keys are the bytes at its beginning.
+            let before = unsafe { bytes.read() };
+            // SAFETY: it is dropped once.
+            unsafe { place.assume_init_drop() };
+            // SAFETY: the place is still there, and the drop left it written.
+            let after = unsafe { bytes.read() };
+            assert!(
+                before
+                    .as_chunks::<16>()
+                    .0
+                    .iter()
+                    .all(|block| *block != [0; 16])
+            );
+            assert!(after.iter().all(|byte| *byte == 0));
+        }
+    }
 }

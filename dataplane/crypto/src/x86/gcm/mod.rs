@@ -171,12 +171,12 @@ unsafe fn crypt<const OPEN: bool, const N: usize>(
     keys: &Schedule<N>,
     packet: Packet<'_>,
 ) -> __m128i {
-    // SAFETY: 1: of this tier; the rest of the caller.
-    unsafe {
-        match tier.0 {
-            Level::AesNi => aesni::crypt::<OPEN, N>(keys, packet),
-            Level::Vaes => vaes::crypt::<OPEN, N>(keys, packet),
-            Level::Avx512 => avx512::crypt::<OPEN, N>(keys, packet),
-        }
+    match tier.0 {
+        // SAFETY: 1: of this tier; the rest of the caller.
+        Level::AesNi => unsafe { aesni::crypt::<OPEN, N>(keys, packet) },
+        // SAFETY: as above.
+        Level::Vaes => unsafe { vaes::crypt::<OPEN, N>(keys, packet) },
+        // SAFETY: as above.
+        Level::Avx512 => unsafe { avx512::crypt::<OPEN, N>(keys, packet) },
     }
 }
