@@ -49,7 +49,7 @@ impl Guarded {
             Side::Back => PAGE + PAGES * PAGE - len,
         };
         // SAFETY: the bytes are in the mapping's readable pages, which live as long as `self` and are borrowed with it.
-        unsafe { std::slice::from_raw_parts_mut(self.0.add(offset), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.0.wrapping_add(offset), len) }
     }
 }
 

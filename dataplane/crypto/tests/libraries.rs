@@ -3,7 +3,6 @@
 //! `CULVERT_CRYPTO_CASES` sets the number of packets, 40,000 unless told; `CULVERT_CRYPTO_SEED` the seed, which a failure prints.
 #![expect(
     clippy::unwrap_used,
-    clippy::print_stdout,
     clippy::cast_possible_truncation,
     reason = "a test that is wrong may panic, and says how to repeat it"
 )]
