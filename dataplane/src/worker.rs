@@ -11,6 +11,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
+use culvert_crypto::Engine;
 use culvert_wire::eth::{self, MacAddress};
 use culvert_wire::ipv4::Ecn;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -116,6 +117,13 @@ impl<P: Port> Worker<P> {
         }
     }
 
+    /// The same worker, with another engine than the fastest of this CPU.
+    #[must_use]
+    pub const fn with_engine(mut self, engine: Engine) -> Self {
+        self.rows.engine = engine;
+        self
+    }
+
     /// The same worker, connected with the others of its data plane.
     #[must_use]
     pub fn joined_by(mut self, exchange: Exchange) -> Self {
@@ -166,6 +174,11 @@ impl<P: Port> Worker<P> {
     /// The rows, to look at.
     pub const fn rows(&self) -> &Rows {
         &self.rows
+    }
+
+    /// Packets and frames that other cores sent here and that are not taken in yet.
+    pub fn handed_waiting(&self) -> usize {
+        self.exchange.as_ref().map_or(0, Exchange::waiting)
     }
 
     /// Frames that the ports' rings hold.
@@ -582,6 +595,7 @@ impl<P: Port> Worker<P> {
         snapshot.core = self.core.statistics();
         snapshot.frames_free = self.rows.pool.free() as u64;
         snapshot.frames_total = self.rows.pool.total() as u64;
+        snapshot.handed_waiting = self.handed_waiting() as u64;
     }
 
     /// Hands on what the stages have to tell, as far as there is room; the rest waits.

@@ -80,6 +80,11 @@ impl FramePool {
         self.strays.pop()
     }
 
+    /// Others' frames that wait to go home.
+    pub fn strays(&self) -> usize {
+        self.strays.len()
+    }
+
     /// Frames that can be taken now.
     pub fn free(&self) -> usize {
         self.free.len()
