@@ -17,6 +17,7 @@ use culvert_bench::measure;
 use culvert_bench::plot::Plot;
 use culvert_bench::suite::crypto::Crypto;
 use culvert_bench::suite::login::Login;
+use culvert_bench::suite::pipeline::Pipeline;
 use culvert_bench::suite::scale::Scale;
 use culvert_bench::suite::wire::Wire;
 
@@ -36,6 +37,8 @@ enum Command {
     Clients(Clients),
     /// Measures packet crypto: our engines and other libraries at the same work.
     Crypto(Crypto),
+    /// Measures the packet path in memory, with up to 100,000 sessions.
+    Pipeline(Pipeline),
     /// Measures log-ins: how many per second, and what each costs the gateway, by IKE group.
     Login(Login),
     /// Measures what many tunnels take: memory, and time to install.
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo(&arguments),
         Command::Clients(clients) => log_in(&clients),
         Command::Crypto(suite) => measure::run(&suite).map(|()| Verdict::Good),
+        Command::Pipeline(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Login(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Scale(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Wire(suite) => measure::run(&suite).map(|()| Verdict::Good),

@@ -20,37 +20,37 @@ use super::rotation::{self, IN_FLIGHT, Loader, RotationPort};
 use crate::failure::Failure;
 
 /// Packets of one rotation.
-pub const ROTATION: usize = 2_048;
+pub(super) const ROTATION: usize = 2_048;
 
 /// Where everything is.
-pub mod address {
+pub(super) mod address {
     use std::net::Ipv4Addr;
 
-    pub const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
-    pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 1);
-    pub const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 7, 7);
+    pub(in super::super) const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
+    pub(in super::super) const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 1);
+    pub(in super::super) const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 7, 7);
 
     /// Outer address of client `number`.
-    pub fn outer(number: u32) -> Ipv4Addr {
+    pub(in super::super) fn outer(number: u32) -> Ipv4Addr {
         Ipv4Addr::from_bits(Ipv4Addr::new(100, 64, 0, 0).to_bits() + number)
     }
 
     /// Inner address of client `number`.
-    pub fn inner(number: u32) -> Ipv4Addr {
+    pub(in super::super) fn inner(number: u32) -> Ipv4Addr {
         Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 2).to_bits() + number)
     }
 }
 
 /// A worker between two ports, and its clients.
 #[derive(Debug)]
-pub struct Gateway {
+pub(super) struct Gateway {
     worker: Worker<RotationPort>,
     link: Link,
     /// What comes from the clients.
-    pub outer: Loader,
+    pub(super) outer: Loader,
     /// What comes from the network.
-    pub core: Loader,
-    clients: u32,
+    pub(super) core: Loader,
+    batch: usize,
     suite: Suite,
     encapsulation: Encapsulation,
     /// Next sequence number of each client.
@@ -63,7 +63,11 @@ impl Gateway {
     ///
     /// # Errors
     /// If the worker refuses one.
-    pub fn new(suite: Suite, encapsulation: Encapsulation, clients: u32) -> Result<Self, Failure> {
+    pub(super) fn new(
+        suite: Suite,
+        encapsulation: Encapsulation,
+        clients: u32,
+    ) -> Result<Self, Failure> {
         let shards = clients.div_ceil(spi::ROWS);
         let shards =
             u16::try_from(shards).map_err(|_| Failure::Gateway("too many clients".into()))?;
@@ -83,7 +87,7 @@ impl Gateway {
             link,
             outer,
             core,
-            clients,
+            batch: 1,
             suite,
             encapsulation,
             sequences: vec![1; clients as usize],
@@ -97,12 +101,12 @@ impl Gateway {
 
     /// One turn of the worker.
     #[inline]
-    pub fn turn(&mut self) {
+    pub(super) fn turn(&mut self) {
         self.worker.turn(self.now);
     }
 
     /// Packets sent on either port so far, and packets dropped.
-    pub fn sent_and_dropped(&self) -> (u64, u64) {
+    pub(super) fn sent_and_dropped(&self) -> (u64, u64) {
         let counters = &self.worker.rows().counters;
         let dropped = counters.outer.dropped.iter().chain(&counters.core.dropped);
         (
@@ -114,7 +118,7 @@ impl Gateway {
     /// Loads the port that `path` begins at with a packet of `len` bytes, inner header included, of client `number`.
     ///
     /// Returns false if no frame is left.
-    pub fn load_up(&mut self, number: u32, len: usize) -> bool {
+    pub(super) fn load_up(&mut self, number: u32, len: usize) -> bool {
         let sequence = self.sequences[number as usize];
         self.sequences[number as usize] += 1;
         let (suite, encapsulation) = (self.suite, self.encapsulation);
@@ -123,7 +127,7 @@ impl Gateway {
     }
 
     /// As [`Self::load_up`], from the network.
-    pub fn load_down(&mut self, number: u32, len: usize) -> bool {
+    pub(super) fn load_down(&mut self, number: u32, len: usize) -> bool {
         self.core
             .load(|frame| packet::from_core(frame, number, len))
     }
@@ -193,13 +197,25 @@ impl Gateway {
         }
     }
 
-    /// Number of clients.
-    pub const fn clients(&self) -> u32 {
-        self.clients
+    /// From now on the ports give `batch` packets at once.
+    pub(super) fn set_batch(&mut self, batch: usize) {
+        self.outer.set_batch(batch);
+        self.core.set_batch(batch);
+        self.batch = batch;
+    }
+
+    /// Packets that the ports give at once.
+    pub(super) const fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// The crypto engine's name.
+    pub(super) fn engine(&self) -> &'static str {
+        self.worker.rows().engine.name()
     }
 
     /// Takes in what the worker told meanwhile.
-    pub fn listen(&mut self) {
+    pub(super) fn listen(&mut self) {
         while self.link.poll().is_some() {}
     }
 }

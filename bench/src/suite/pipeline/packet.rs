@@ -11,12 +11,12 @@ use culvert_wire::{esp, udp};
 use super::gateway::address;
 
 /// SPI of the inbound SA of client `number`.
-pub fn inbound_spi(number: u32) -> Spi {
+pub(super) fn inbound_spi(number: u32) -> Spi {
     spi::compose(number / spi::ROWS, number % spi::ROWS, 0x5A5)
 }
 
 /// Keys of client `number` for both directions: different for each, and nothing else matters.
-pub fn keys(suite: Suite, number: u32) -> Vec<u8> {
+pub(super) fn keys(suite: Suite, number: u32) -> Vec<u8> {
     let mut state = u64::from(number) + 1;
     let byte = || {
         state = state.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29) ^ 0x55;
@@ -26,7 +26,7 @@ pub fn keys(suite: Suite, number: u32) -> Vec<u8> {
 }
 
 /// Writes what the network sends to client `number`, `len` bytes from the inner header on; returns the frame's length.
-pub fn from_core(frame: &mut [u8], number: u32, len: usize) -> usize {
+pub(super) fn from_core(frame: &mut [u8], number: u32, len: usize) -> usize {
     let end = ethernet(frame) + len;
     inner(
         &mut frame[eth::HEADER_LEN..end],
@@ -37,7 +37,7 @@ pub fn from_core(frame: &mut [u8], number: u32, len: usize) -> usize {
 }
 
 /// Writes what client `number` sends to the network, sealed; returns the frame's length.
-pub fn sealed(
+pub(super) fn sealed(
     frame: &mut [u8],
     suite: Suite,
     encapsulation: Encapsulation,

@@ -15,15 +15,15 @@ use culvert_dataplane::frame::{Frame, FramePool, Frames};
 use culvert_dataplane::port::{Port, PortStatistics};
 
 /// Frames on their way out at once.
-pub const IN_FLIGHT: usize = 2_048;
+pub(super) const IN_FLIGHT: usize = 2_048;
 
 /// The worker's end.
 #[derive(Debug)]
-pub struct RotationPort(Rc<RefCell<Rotation>>);
+pub(super) struct RotationPort(Rc<RefCell<Rotation>>);
 
 /// The measurer's end.
 #[derive(Clone, Debug)]
-pub struct Loader(Rc<RefCell<Rotation>>);
+pub(super) struct Loader(Rc<RefCell<Rotation>>);
 
 #[derive(Debug)]
 struct Rotation {
@@ -38,7 +38,7 @@ struct Rotation {
 }
 
 /// A port that asks for `depth` frames to be loaded, and its other end.
-pub fn pair(depth: usize) -> (RotationPort, Loader) {
+pub(super) fn pair(depth: usize) -> (RotationPort, Loader) {
     let rotation = Rc::new(RefCell::new(Rotation {
         filled: Vec::with_capacity(depth),
         depth,
@@ -52,12 +52,12 @@ pub fn pair(depth: usize) -> (RotationPort, Loader) {
 
 impl Loader {
     /// From now on `batch` frames are given in one receive.
-    pub fn set_batch(&self, batch: usize) {
+    pub(super) fn set_batch(&self, batch: usize) {
         self.0.borrow_mut().batch = batch;
     }
 
     /// Writes one packet, which `write` puts into the bytes of a frame and returns the length of; false if no frame is left.
-    pub fn load(&self, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
+    pub(super) fn load(&self, write: impl FnOnce(&mut [u8]) -> usize) -> bool {
         let mut rotation = self.0.borrow_mut();
         let Some(mut frame) = rotation.filled.pop() else {
             return false;
@@ -70,15 +70,8 @@ impl Loader {
     }
 
     /// Packets that the worker has not received yet.
-    pub fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.0.borrow().waiting.len()
-    }
-
-    /// Shows the packet that was sent last.
-    pub fn last_sent(&self, read: impl FnOnce(&[u8])) {
-        if let Some(frame) = self.0.borrow().in_flight.back() {
-            read(frame.bytes());
-        }
     }
 }
 
