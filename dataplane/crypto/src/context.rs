@@ -75,6 +75,7 @@ impl SealContext {
     }
 
     /// The suite it was made for.
+    #[inline]
     pub const fn suite(&self) -> Suite {
         match &self.0 {
             SealForm::Portable(suite, _) => *suite,
@@ -115,6 +116,7 @@ impl SealContext {
     }
 
     /// Asks the CPU to fetch the keys that a plaintext of `len` bytes needs, a burst or so before it is sealed.
+    #[inline]
     pub fn prefetch(&self, len: usize) {
         match &self.0 {
             SealForm::Portable(..) => {}
@@ -168,6 +170,7 @@ impl OpenContext {
     }
 
     /// The suite it was made for.
+    #[inline]
     pub const fn suite(&self) -> Suite {
         match &self.0 {
             OpenForm::Portable(suite, _) => *suite,
@@ -183,6 +186,7 @@ impl OpenContext {
     }
 
     /// Asks the CPU to fetch the keys that a plaintext of `len` bytes needs, a burst or so before it is opened.
+    #[inline]
     pub fn prefetch(&self, len: usize) {
         match &self.0 {
             OpenForm::Portable(..) => {}

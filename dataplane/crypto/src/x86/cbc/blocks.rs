@@ -139,17 +139,23 @@ pub(super) trait Blocks: Copy {
 pub(super) unsafe fn gather<V: Blocks>(lanes: &[Lane], done: usize) -> [V; CHUNK] {
     // SAFETY: the caller's promise.
     let mut pieces = [unsafe { V::zero() }; CHUNK];
-    let whole = are_whole(lanes, done);
-    for (pieces, lane) in pieces.chunks_exact_mut(CHUNK / V::LANES).zip(lanes) {
-        for (n, piece) in pieces.iter_mut().enumerate() {
-            let block = done + n * V::LANES;
-            *piece = if whole {
+    let of_lanes = pieces.chunks_exact_mut(CHUNK / V::LANES).zip(lanes);
+    if are_whole(lanes, done) {
+        for (pieces, lane) in of_lanes {
+            let start = lane.source.wrapping_add(done * BLOCK);
+            for (n, piece) in pieces.iter_mut().enumerate() {
+                let from = start.wrapping_add(n * V::LANES * BLOCK);
                 // SAFETY: the caller's promise; the lane has four blocks from `done` on.
-                unsafe { V::load(lane.from(block)) }
-            } else {
+                *piece = unsafe { V::load(from) };
+            }
+        }
+    } else {
+        for (pieces, lane) in of_lanes {
+            for (n, piece) in pieces.iter_mut().enumerate() {
+                let block = done + n * V::LANES;
                 // SAFETY: the caller's promise; no more blocks are read than the lane has.
-                unsafe { V::load_first(lane.from(block), lane.left(block)) }
-            };
+                *piece = unsafe { V::load_first(lane.from(block), lane.left(block)) };
+            }
         }
     }
     V::rows(pieces)
@@ -162,14 +168,20 @@ pub(super) unsafe fn gather<V: Blocks>(lanes: &[Lane], done: usize) -> [V; CHUNK
 #[inline(always)]
 pub(super) unsafe fn scatter<V: Blocks>(rows: [V; CHUNK], lanes: &[Lane], done: usize) {
     let pieces = V::pieces(rows);
-    let whole = are_whole(lanes, done);
-    for (pieces, lane) in pieces.chunks_exact(CHUNK / V::LANES).zip(lanes) {
-        for (n, piece) in pieces.iter().enumerate() {
-            let block = done + n * V::LANES;
-            if whole {
+    let of_lanes = pieces.chunks_exact(CHUNK / V::LANES).zip(lanes);
+    if are_whole(lanes, done) {
+        for (pieces, lane) in of_lanes {
+            let start = lane.destination.wrapping_add(done * BLOCK);
+            for (n, piece) in pieces.iter().enumerate() {
+                let to = start.wrapping_add(n * V::LANES * BLOCK);
                 // SAFETY: the caller's promise; the lane has four blocks from `done` on.
-                unsafe { piece.store(lane.to(block)) }
-            } else {
+                unsafe { piece.store(to) }
+            }
+        }
+    } else {
+        for (pieces, lane) in of_lanes {
+            for (n, piece) in pieces.iter().enumerate() {
+                let block = done + n * V::LANES;
                 // SAFETY: the caller's promise; no more blocks are written than the lane has.
                 unsafe { piece.store_first(lane.to(block), lane.left(block)) }
             }

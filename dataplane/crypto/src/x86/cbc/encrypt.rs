@@ -31,7 +31,7 @@ pub(super) const GROUP: usize = REGISTERS * LANES;
 const ROUND_KEYS: usize = 15;
 /// Chunks that are read and written at once. Frames often lie a multiple of 4 KiB apart, so that those of all lanes share few sets of
 /// the cache: the more of a line is used at once, the less often it is fetched again.
-const PARTS: usize = 8;
+const PARTS: usize = 4;
 
 /// The lanes of each register, of which the first [`Blocks::LANES`] count.
 type Lanes<const N: usize> = [[Lane; LANES]; N];
@@ -61,13 +61,6 @@ impl<'a> Packet<'a> {
             iv_is_plain: true,
             lane: Lane::new(behind, behind, 0),
         }
-    }
-
-    /// Where the IV goes.
-    #[inline(always)]
-    const fn iv_place(&self) -> Lane {
-        let place = self.lane.destination.wrapping_sub(BLOCK);
-        Lane::new(place, place, 1)
     }
 }
 
@@ -148,28 +141,39 @@ impl<V: Blocks, const N: usize> Group<V, N> {
     /// As for [`encrypt`].
     #[inline(always)]
     unsafe fn start_chains(&mut self, packets: &[Packet<'_>]) {
-        let places = spread::<V, N>(packets, |packet| packet.iv_place());
-        for packet in packets {
-            // SAFETY: the caller's promise: there are 16 bytes before the ciphertext.
-            unsafe {
-                packet
-                    .iv_place()
-                    .destination
-                    .cast::<Block>()
-                    .write(packet.iv)
-            };
+        let mut ivs = [[[0; BLOCK]; LANES]; N];
+        for (ivs, packets) in ivs.iter_mut().zip(packets.chunks(V::LANES)) {
+            for (iv, packet) in ivs.iter_mut().zip(packets) {
+                *iv = packet.iv;
+            }
         }
-        // SAFETY: the caller's promise; the IVs are written.
+        // IVs are made here and not in the frames, whose cache lines may still be on their way.
+        let base: *mut u8 = ivs.as_mut_ptr().cast();
+        let mut places = [[Lane::new(base, base, 1); LANES]; N];
+        for (n, place) in places.as_flattened_mut().iter_mut().enumerate() {
+            let iv = base.wrapping_add(n * BLOCK);
+            *place = Lane::new(iv, iv, 1);
+        }
+        // SAFETY: the lanes are places in `ivs`.
         unsafe { self.load_chains(&places) };
         if packets.iter().any(|packet| packet.iv_is_plain) {
-            let plain = spread::<V, N>(packets, |packet| Lane {
-                blocks: usize::from(packet.iv_is_plain),
-                ..packet.iv_place()
-            });
-            // SAFETY: the caller's promise.
+            let mut plain = places;
+            for (plain, packets) in plain.iter_mut().zip(packets.chunks(V::LANES)) {
+                for (place, packet) in plain.iter_mut().zip(packets) {
+                    place.blocks = usize::from(packet.iv_is_plain);
+                }
+            }
+            // SAFETY: the lanes are places in `ivs`.
             unsafe {
                 self.encrypt_ivs(&plain);
                 self.load_chains(&places);
+            }
+        }
+        for (places, packets) in places.iter().zip(packets.chunks(V::LANES)) {
+            for (place, packet) in places.iter().zip(packets) {
+                let before = packet.lane.destination.wrapping_sub(BLOCK);
+                // SAFETY: `place` is in `ivs`; the caller's promise: 16 bytes before the ciphertext can be written.
+                unsafe { before.copy_from_nonoverlapping(place.source, BLOCK) };
             }
         }
     }
