@@ -9,10 +9,10 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use culvert_wire::eth;
-use culvert_wire::ipv4::Ecn;
+use culvert_wire::ipv4::{Ecn, Protocol};
 
 use crate::api::{Encapsulation, PuntSource, SessionRow, SetId, Spi};
-use crate::frame::{BATCH, CHUNK, Frame, HEADROOM};
+use crate::frame::{BATCH, CHUNK, Frame, Frames, HEADROOM};
 use crate::table::sa::SaRow;
 use crate::verdict::{Origin, PuntKind, Reason, Verdict};
 
@@ -111,6 +111,7 @@ const NOWHERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 
 impl Packet {
     /// A packet that came in `frame`, or that we wrote there.
+    #[inline]
     pub fn new(frame: Frame, origin: Origin) -> Self {
         let end = place(HEADROOM + frame.len());
         Self {
@@ -149,6 +150,20 @@ impl Packet {
             .0
             .get_mut(at..end)
             .unwrap_or_default()
+    }
+
+    /// What an IPv4 packet that is left carries.
+    #[inline]
+    pub fn ip_protocol(&mut self) -> Option<Protocol> {
+        /// Place of the protocol in the header (RFC 791 §3.1).
+        const AT: usize = 9;
+        self.rest().get(AT).copied().map(Protocol)
+    }
+
+    /// Asks the CPU for where what is left begins.
+    #[inline]
+    pub fn prefetch_front(&self) {
+        self.frame.prefetch_at(self.at());
     }
 
     /// Bytes of what is left.
@@ -247,7 +262,7 @@ impl Packet {
     /// Whether it is still on its way and is a `layer` just now.
     #[inline]
     pub fn awaits(&self, layer: Layer) -> bool {
-        self.verdict == Verdict::Forward && self.layer == layer
+        matches!(self.verdict, Verdict::Forward) && self.layer as u8 == layer as u8
     }
 }
 
@@ -265,16 +280,25 @@ impl Batch {
     ///
     /// # Errors
     /// Gives it back if the batch is full.
-    #[expect(
-        clippy::result_large_err,
-        reason = "the packet goes back to be freed, which is rare"
-    )]
+    #[inline]
     pub fn push(&mut self, packet: Packet) -> Result<(), Packet> {
         if self.room() == 0 {
             return Err(packet);
         }
         self.0.push(packet);
         Ok(())
+    }
+
+    /// Appends a packet for each of the first frames, as many as there is room for; returns how many that were.
+    #[inline]
+    pub fn fill(&mut self, frames: &mut Frames, origin: Origin) -> usize {
+        let room = self.room();
+        let before = self.0.len();
+        let packets = frames
+            .take_front(room)
+            .map(|frame| Packet::new(frame, origin));
+        self.0.extend(packets);
+        self.0.len() - before
     }
 
     /// How many more it holds.
@@ -300,6 +324,25 @@ impl Batch {
     /// The packets that are on their way and a `layer` just now.
     pub fn awaiting(&mut self, layer: Layer) -> impl Iterator<Item = &mut Packet> {
         self.0.iter_mut().filter(move |packet| packet.awaits(layer))
+    }
+
+    /// Works every packet, and a few before it lets `foresee` ask for what `work` will touch.
+    #[inline]
+    pub fn each_foreseen(
+        &mut self,
+        foresee: impl Fn(&Packet),
+        mut work: impl FnMut(&mut Packet),
+    ) {
+        /// Packets ahead.
+        const AHEAD: usize = 4;
+        for number in 0..self.0.len() {
+            if let Some(later) = self.0.get(number + AHEAD) {
+                foresee(later);
+            }
+            if let Some(packet) = self.0.get_mut(number) {
+                work(packet);
+            }
+        }
     }
 
     /// Takes out all packets, in order.

@@ -20,6 +20,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::api::CoreId;
+use crate::mem::{LINE, prefetch};
 
 mod batch;
 mod pool;
@@ -34,6 +35,8 @@ pub const CHUNK: usize = 4_096;
 pub const HEADROOM: usize = 256;
 /// The longest packet that a frame holds, in bytes.
 pub const MAX_LEN: usize = CHUNK - HEADROOM;
+/// Cache lines of a packet that [`Frame::prefetch`] asks for.
+const FETCHED_LINES: usize = 4;
 /// The most frames that [`Frames`] holds.
 pub const BATCH: usize = 64;
 
@@ -133,6 +136,23 @@ impl Frame {
         #[expect(clippy::cast_possible_truncation, reason = "MAX_LEN fits")]
         let len = len.min(MAX_LEN) as u16;
         self.len = len;
+    }
+
+    /// Asks the CPU for the first lines of the packet; it foresees those that follow.
+    #[inline]
+    pub fn prefetch(&self) {
+        let chunk = self.chunk();
+        for line in 0..FETCHED_LINES {
+            prefetch(&chunk[HEADROOM + line * LINE]);
+        }
+    }
+
+    /// Asks the CPU for the line of place `at` in the chunk.
+    #[inline]
+    pub fn prefetch_at(&self, at: usize) {
+        if let Some(byte) = self.chunk().get(at) {
+            prefetch(byte);
+        }
     }
 
     /// The pool it goes back to.

@@ -193,10 +193,6 @@ impl Exchange {
     ///
     /// # Errors
     /// Gives it back if there is no such core or its ring is full.
-    #[expect(
-        clippy::result_large_err,
-        reason = "the packet goes back to be freed, which is rare"
-    )]
     pub(crate) fn hand(&mut self, core: CoreId, packet: Packet) -> Result<(), Packet> {
         let Some(peer) = self.peers.iter_mut().find(|peer| peer.core == core) else {
             return Err(packet);

@@ -12,6 +12,8 @@ use crate::verdict::{Origin, Reason};
 pub(crate) struct Outbox {
     frames: Frames,
     origins: ArrayVec<Origin, BATCH>,
+    /// How many of them began where, by [`Origin`]'s number.
+    counts: [u64; Origin::COUNT],
 }
 
 impl Outbox {
@@ -20,6 +22,7 @@ impl Outbox {
         Self {
             frames: Frames::new(),
             origins: ArrayVec::new(),
+            counts: [0; Origin::COUNT],
         }
     }
 
@@ -28,6 +31,7 @@ impl Outbox {
     pub(crate) fn push(&mut self, frame: Frame, origin: Origin) -> bool {
         if self.frames.push(frame).is_ok() {
             self.origins.push(origin);
+            self.counts[origin as usize] += 1;
         }
         self.frames.room() == 0
     }
@@ -37,6 +41,14 @@ impl Outbox {
         let offered = self.frames.len();
         let sent = port.transmit(&mut rows.pool, &mut self.frames);
         let taken = offered - self.frames.len();
+        let counts = std::mem::take(&mut self.counts);
+        if sent == offered {
+            self.origins.clear();
+            rows.counters.outer.sent += counts[Origin::Outer as usize];
+            rows.counters.core.sent += counts[Origin::Core as usize];
+            rows.counters.control.sent += counts[Origin::Control as usize];
+            return;
+        }
         for (number, origin) in self.origins.drain(..).enumerate() {
             let ledger = rows.counters.ledger(origin);
             // Frames that the ring found wrong are among those taken; there are none unless something is broken.

@@ -266,6 +266,11 @@ pub enum Origin {
     Control,
 }
 
+impl Origin {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 3;
+}
+
 /// All ledgers of a core.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {

@@ -23,18 +23,16 @@ use crate::handoff::Exchange;
 use crate::inventory::Inventory;
 use crate::link::{Keys, Near, Order, Reply, Report, Retired, Snapshot};
 use crate::mem::continuity::Continuity;
-use crate::mem::prefetch_lines;
 use crate::moment::Moment;
 use crate::order;
 use crate::outbox::Outbox;
 use crate::port::Port;
 use crate::stage::classify::{outer, transport};
+use crate::stage::decap::decap;
 use crate::stage::esp_open::esp_open;
 use crate::stage::esp_seal::esp_seal;
 use crate::stage::fragment::{cut, cut_frame};
-use crate::stage::l2tp_decap::l2tp_decap;
 use crate::stage::l2tp_encap::l2tp_encap;
-use crate::stage::ppp_decap::ppp_decap;
 use crate::stage::ppp_encap::ppp_encap;
 use crate::stage::reassemble::reassemble;
 use crate::stage::to_network::to_network;
@@ -205,8 +203,7 @@ impl<P: Port> Worker<P> {
     fn open_and_send(&mut self) {
         let Self { rows, up, .. } = self;
         esp_open(up, rows);
-        l2tp_decap(up, rows);
-        ppp_decap(up, rows);
+        decap(up, rows);
         to_network(up, rows);
         self.end_all(|worker| &mut worker.up, Direction::Up);
     }
@@ -684,9 +681,6 @@ fn answer(ticket: Ticket, result: Result<(), Refusal>) -> Answer {
     }
 }
 
-/// Cache lines of a received frame that are fetched before it is read; the CPU foresees those after them.
-const FETCHED_LINES: usize = 4;
-
 /// Fills `batch`, which is empty, from a port.
 fn take<P: Port>(
     port: &mut P,
@@ -698,13 +692,12 @@ fn take<P: Port>(
     let count = port.receive(&mut rows.pool, received);
     rows.counters.ledger(origin).received += count as u64;
     for frame in received.iter() {
-        prefetch_lines(frame.bytes(), FETCHED_LINES);
+        frame.prefetch();
     }
+    batch.fill(received, origin);
     for frame in received.take_front(count) {
-        if let Err(packet) = batch.push(Packet::new(frame, origin)) {
-            rows.counters.ledger(origin).drop(Reason::NoFrame);
-            rows.pool.give(packet.frame);
-        }
+        rows.counters.ledger(origin).drop(Reason::NoFrame);
+        rows.pool.give(frame);
     }
     count
 }

@@ -194,9 +194,12 @@ fn clear(packet: &mut Packet, here: &Here, sets: &SetTable) -> Result<(), Reason
 #[cfg(test)]
 fn the_long_way(packet: &mut Packet, here: &Here) {
     let sets = SetTable::new(0);
-    let taken = take_off_ip(packet, here).and_then(|()| match packet.layer {
-        Layer::Outer => take_off_transport(packet, here, &sets),
-        _ => Ok(()),
+    let taken = take_off_ip(packet, here).and_then(|()| {
+        if packet.layer == Layer::Outer {
+            take_off_transport(packet, here, &sets)
+        } else {
+            Ok(())
+        }
     });
     if let Err(reason) = taken {
         packet.drop(reason);

@@ -18,14 +18,10 @@ use culvert_wire::ipv4::Protocol;
 use crate::api::{Encapsulation, Event, Spi};
 use crate::batch::{Batch, IP_PLACE, Layer, Packet, place};
 use crate::frame::{BATCH, CHUNK};
-use crate::mem::prefetch_lines;
 use crate::table::replay::{Marked, Refusal};
 use crate::table::sa::{SaRow, SaTable};
 use crate::table::{Rows, window};
 use crate::verdict::{Reason, Verdict};
-
-/// Cache lines of a frame that are fetched before it is written; the CPU foresees those after them.
-const FETCHED_LINES: usize = 4;
 
 /// Opens all ESP packets of the batch.
 ///
@@ -48,12 +44,16 @@ pub fn esp_open(batch: &mut Batch, rows: &mut Rows) {
         }
     }
     let opened = verify(batch, &rows.sas, rows.engine);
-    for (number, packet) in batch.awaiting(Layer::Esp).enumerate() {
-        let is_good = opened & (1 << number) != 0;
-        if let Err(reason) = accept(packet, rows, is_good) {
-            packet.drop(reason);
+    let mut number = 0;
+    batch.each_foreseen(prefetch_trailer, |packet| {
+        if packet.awaits(Layer::Esp) {
+            let is_good = opened & (1 << number) != 0;
+            number += 1;
+            if let Err(reason) = accept(packet, rows, is_good) {
+                packet.drop(reason);
+            }
         }
-    }
+    });
 }
 
 /// Finds out which row the packet names, and has it fetched.
@@ -80,7 +80,7 @@ fn elsewhere(packet: &Packet, spi: Spi, rows: &Rows) -> Verdict {
         })
 }
 
-/// Has all fetched that the SA leads to: set, session, keys, and the frame to write to.
+/// Has all fetched that the SA leads to: set, session, and the frame to write to. The engine fetches keys by itself.
 fn fetch(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
     let sa = rows.sas.inbound(packet.sa);
     let sa = sa
@@ -89,10 +89,8 @@ fn fetch(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
     (packet.set, packet.session) = (sa.set, sa.session);
     rows.sets.prefetch(sa.set);
     rows.sessions.prefetch(sa.session);
-    sa.context.prefetch(packet.len());
-    let mut out = rows.pool.take().ok_or(Reason::NoFrame)?;
-    let (chunk, place) = out.chunk_mut();
-    prefetch_lines(chunk.get(place..).unwrap_or_default(), FETCHED_LINES);
+    let out = rows.pool.take().ok_or(Reason::NoFrame)?;
+    out.prefetch();
     packet.out = Some(out);
     Ok(())
 }
@@ -146,6 +144,12 @@ fn open_op<'a>(packet: &'a mut Packet, sas: &'a SaTable) -> Option<OpenOp<'a>> {
     let (aad, sealed) = source.split_at_checked(esp::HEADER_LEN)?;
     let destination = packet.out.as_mut()?.chunk_mut().0.get_mut(opened)?;
     OpenOp::new(&sa.context, aad, sealed, destination).ok()
+}
+
+fn prefetch_trailer(packet: &Packet) {
+    if let Some(out) = &packet.out {
+        out.prefetch_at(usize::from(packet.opened.1).saturating_sub(1));
+    }
 }
 
 /// What a good ICV moves (window, liveness, endpoint), then the trailer.

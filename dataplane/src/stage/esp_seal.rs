@@ -11,7 +11,7 @@
 use std::sync::atomic::{Ordering, compiler_fence};
 
 use arrayvec::ArrayVec;
-use culvert_crypto::{Engine, SealOp};
+use culvert_crypto::{Engine, Iv, SealOp};
 use culvert_wire::esp::{self, Trailer};
 use culvert_wire::id::Spi;
 use culvert_wire::ipv4::Protocol;
@@ -19,13 +19,9 @@ use culvert_wire::ipv4::Protocol;
 use crate::api::{Encapsulation, Event, SetId};
 use crate::batch::{Batch, Layer, Packet};
 use crate::frame::{BATCH, Frame, HEADROOM, MAX_LEN};
-use crate::mem::prefetch_lines;
 use crate::table::Rows;
 use crate::table::sa::{SaRow, SaTable, Told};
 use crate::verdict::Reason;
-
-/// Cache lines of a frame that are fetched before it is written; the CPU foresees those after them.
-const FETCHED_LINES: usize = 4;
 
 /// Makes frames for the outer port of all datagrams of the batch.
 ///
@@ -61,18 +57,16 @@ fn locate(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
     }
     packet.sa = set.current.ok_or(Reason::NoOutbound)?;
     rows.sas.prefetch_outbound(packet.sa);
-    let mut out = rows.pool.take().ok_or(Reason::NoFrame)?;
-    let (chunk, place) = out.chunk_mut();
-    prefetch_lines(chunk.get(place..).unwrap_or_default(), FETCHED_LINES);
+    let out = rows.pool.take().ok_or(Reason::NoFrame)?;
+    out.prefetch();
     packet.out = Some(out);
     Ok(())
 }
 
-/// Has fetched what the SA leads to.
+/// Has fetched the numbers that the SA leads to. The engine fetches keys by itself.
 fn fetch(packet: &Packet, rows: &Rows) {
     if let Some(sa) = rows.sas.outbound(packet.sa) {
         rows.continuity.prefetch_slot(sa.slot);
-        sa.context.prefetch(packet.len());
     }
 }
 
@@ -177,7 +171,7 @@ fn seal(batch: &mut Batch, sas: &SaTable, engine: Engine) -> usize {
 /// `None` cannot happen after [`prepare`]; if it did, this packet and those after it would be dropped.
 fn seal_op<'a>(packet: &'a mut Packet, sas: &'a SaTable) -> Option<SealOp<'a>> {
     let context = &sas.outbound(packet.sa)?.context;
-    let iv = context.iv(u64::from(packet.sequence));
+    let iv = Iv::Sequence(packet.sequence.into());
     let range = packet.at()..packet.end();
     let source = &*packet.frame.chunk_mut().0.get_mut(range)?;
     let sealed_len = context.suite().sealed_len(source.len());

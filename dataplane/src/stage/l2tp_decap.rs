@@ -4,21 +4,20 @@ use culvert_wire::l2tp::header::Header;
 use culvert_wire::udp::{self, Port};
 
 use crate::api::{Encapsulation, SessionRow};
-use crate::batch::{Batch, Layer, Packet};
+use crate::batch::{Layer, Packet};
 use crate::table::Rows;
 use crate::verdict::{PuntKind, Reason, Verdict};
 
-/// Leads each L2TP message to its session or to control; an IPv4 packet whose headers are as foreseen loses PPP's too.
+/// Leads an L2TP message to its session or to control; an IPv4 packet whose headers are as foreseen loses PPP's too.
 ///
 /// Verdicts: Forward; Punt(L2tp); Drop(InnerUdpMalformed, Selector, L2tpMalformed, UnknownSession).
-pub fn l2tp_decap(batch: &mut Batch, rows: &mut Rows) {
-    for packet in batch.awaiting(Layer::Udp) {
-        if predicted(packet, rows).is_some() {
-            continue;
-        }
-        if let Err(reason) = take_off(packet, rows) {
-            packet.drop(reason);
-        }
+#[inline]
+pub fn l2tp_decap(packet: &mut Packet, rows: &mut Rows) {
+    if !packet.awaits(Layer::Udp) || predicted(packet, rows).is_some() {
+        return;
+    }
+    if let Err(reason) = take_off(packet, rows) {
+        packet.drop(reason);
     }
 }
 

@@ -12,13 +12,11 @@ use crate::verdict::Reason;
 ///
 /// Verdicts: Forward; Drop(Absent).
 pub fn l2tp_encap(batch: &mut Batch, rows: &mut Rows) {
-    for packet in batch.awaiting(Layer::Ppp) {
-        if put_on_l2tp(packet, rows).is_none() {
+    for packet in batch.packets() {
+        if packet.awaits(Layer::Ppp) && put_on_l2tp(packet, rows).is_none() {
             packet.drop(Reason::Absent);
         }
-    }
-    for packet in batch.awaiting(Layer::L2tp) {
-        if put_on_udp(packet).is_none() {
+        if packet.awaits(Layer::L2tp) && put_on_udp(packet).is_none() {
             packet.drop(Reason::Absent);
         }
     }

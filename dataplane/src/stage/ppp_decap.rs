@@ -2,18 +2,18 @@
 
 use culvert_wire::ppp::frame::{Frame, Protocol};
 
-use crate::batch::{Batch, Layer, Packet};
+use crate::batch::{Layer, Packet};
 use crate::table::Rows;
 use crate::verdict::{PuntKind, Reason, Verdict};
 
-/// Lets IPv4 of open sessions on, and gives everything else to control.
+/// Lets IPv4 of an open session on, and gives everything else to control.
 ///
 /// Verdicts: Forward; Punt(Ppp); Drop(PppMalformed, NotOpen, Absent).
-pub fn ppp_decap(batch: &mut Batch, rows: &mut Rows) {
-    for packet in batch.awaiting(Layer::Ppp) {
-        if let Err(reason) = take_off(packet, rows) {
-            packet.drop(reason);
-        }
+pub fn ppp_decap(packet: &mut Packet, rows: &Rows) {
+    if packet.awaits(Layer::Ppp)
+        && let Err(reason) = take_off(packet, rows)
+    {
+        packet.drop(reason);
     }
 }
 

@@ -10,12 +10,12 @@ use crate::verdict::Reason;
 ///
 /// Verdicts: Forward; Drop(Absent).
 pub fn ppp_encap(batch: &mut Batch, rows: &mut Rows) {
-    for packet in batch.awaiting(Layer::Inner) {
-        packet.ppp = Protocol::IPV4.0;
-        packet.layer = Layer::PppPayload;
-    }
-    for packet in batch.awaiting(Layer::PppPayload) {
-        if put_on(packet, rows).is_none() {
+    for packet in batch.packets() {
+        if packet.awaits(Layer::Inner) {
+            packet.ppp = Protocol::IPV4.0;
+            packet.layer = Layer::PppPayload;
+        }
+        if packet.awaits(Layer::PppPayload) && put_on(packet, rows).is_none() {
             packet.drop(Reason::Absent);
         }
     }

@@ -13,21 +13,28 @@ use crate::frame::HEADROOM;
 use crate::table::Rows;
 use crate::verdict::{Reason, Verdict};
 
-/// Checks each inner packet and writes its Ethernet header.
+/// Leads each inner packet that was admitted to where it goes and writes its Ethernet header.
 ///
-/// Verdicts: Forward; Answer; Drop(InnerMalformed, InnerSource, InnerDestination, ClientToClient, GatewayRefused, TtlExpired, EcnDrop,
-/// TooBig, NoNeighbour, Absent).
+/// Verdicts: Forward; Answer; Drop(InnerMalformed, ClientToClient, GatewayRefused, TtlExpired, EcnDrop, TooBig, NoNeighbour).
 pub fn to_network(batch: &mut Batch, rows: &mut Rows) {
-    for packet in batch.awaiting(Layer::Inner) {
-        match check(packet, rows) {
-            Ok(destination) => rows.sessions.prefetch_route(destination),
-            Err(reason) => packet.drop(reason),
-        }
-    }
     for packet in batch.awaiting(Layer::Inner) {
         if let Err(reason) = to_core(packet, rows) {
             packet.drop(reason);
         }
+    }
+}
+
+/// Sees whether an inner packet may come from this session and go where it wants to; its route is fetched meanwhile.
+///
+/// Verdicts: Forward; Drop(InnerMalformed, InnerSource, InnerDestination, Absent).
+#[inline]
+pub fn admit(packet: &mut Packet, rows: &Rows) {
+    if !packet.awaits(Layer::Inner) {
+        return;
+    }
+    match check(packet, rows) {
+        Ok(destination) => rows.sessions.prefetch_route(destination),
+        Err(reason) => packet.drop(reason),
     }
 }
 
@@ -68,22 +75,13 @@ fn to_core(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
     if packet.len() > usize::from(rows.here.core_mtu) {
         fit(packet, rows)?;
     }
-    if protocol(packet) == Some(Protocol::TCP) {
+    if packet.ip_protocol() == Some(Protocol::TCP) {
         clamp(packet, rows);
     }
     let next_hop = rows.next_hop(destination).ok_or(Reason::NoNeighbour)?;
     settle(packet, rows);
     write_ethernet(packet, next_hop, rows.here.core_mac)
 }
-
-#[inline]
-fn protocol(packet: &mut Packet) -> Option<Protocol> {
-    let header: &[u8; ipv4::HEADER_LEN] = packet.rest().first_chunk()?;
-    Some(Protocol(header[PROTOCOL]))
-}
-
-/// Place of the protocol in an IPv4 header (RFC 791 §3.1).
-const PROTOCOL: usize = 9;
 
 /// Whether nothing may be sent there: this network, loopback, link-local, multicast, reserved, broadcast (RFC 1812 §5.3.7, RFC 6890).
 const fn is_martian(address: Ipv4Addr) -> bool {

@@ -1,10 +1,8 @@
 //! Leads packets from the core to their sessions by inner address, and sees to it that they fit (RFC 1812 §5.2, RFC 1191).
 
-use std::net::Ipv4Addr;
-
 use culvert_wire::eth::{self, EtherType};
 use culvert_wire::icmp;
-use culvert_wire::ipv4;
+use culvert_wire::ipv4::{self, Protocol};
 
 use super::icmp::tell_core;
 use super::mss;
@@ -20,7 +18,7 @@ use crate::verdict::{Reason, Verdict};
 pub fn to_session(batch: &mut Batch, rows: &mut Rows) {
     for packet in batch.awaiting(Layer::Ethernet) {
         match take_off(packet) {
-            Ok(destination) => rows.sessions.prefetch_route(destination),
+            Ok(()) => rows.sessions.prefetch_route(packet.destination),
             Err(reason) => packet.drop(reason),
         }
     }
@@ -44,8 +42,7 @@ pub fn to_session(batch: &mut Batch, rows: &mut Rows) {
     }
 }
 
-/// Returns the destination.
-fn take_off(packet: &mut Packet) -> Result<Ipv4Addr, Reason> {
+fn take_off(packet: &mut Packet) -> Result<(), Reason> {
     let ethernet = eth::Header::parse(packet.rest()).map_err(|_| Reason::CoreMalformed)?;
     if ethernet.ether_type != EtherType::IPV4 {
         return Err(Reason::CoreMalformed);
@@ -57,16 +54,13 @@ fn take_off(packet: &mut Packet) -> Result<Ipv4Addr, Reason> {
     }
     let (destination, total_len, ecn) = (ip.destination(), ip.total_len(), ip.ecn());
     packet.truncate(total_len);
-    (packet.ecn, packet.layer) = (ecn, Layer::FromCore);
-    Ok(destination)
+    (packet.destination, packet.ecn, packet.layer) = (destination, ecn, Layer::FromCore);
+    Ok(())
 }
 
 fn route(packet: &mut Packet, rows: &Rows) -> Result<SessionRow, Verdict> {
-    let ip =
-        ipv4::Packet::parse(packet.rest()).map_err(|_| Verdict::Drop(Reason::CoreMalformed))?;
-    let destination = ip.destination();
-    let Some(row) = rows.sessions.route(destination) else {
-        return Err(elsewhere(destination, packet, rows));
+    let Some(row) = rows.sessions.route(packet.destination) else {
+        return Err(elsewhere(packet, rows));
     };
     packet.session = row;
     Ok(row)
@@ -74,10 +68,10 @@ fn route(packet: &mut Packet, rows: &Rows) -> Result<SessionRow, Verdict> {
 
 /// What becomes of a packet to no session of ours; a packet is handed on once only.
 #[cold]
-fn elsewhere(destination: Ipv4Addr, packet: &Packet, rows: &Rows) -> Verdict {
+fn elsewhere(packet: &Packet, rows: &Rows) -> Verdict {
     rows.whereabouts
         .directory
-        .find(destination)
+        .find(packet.destination)
         .filter(|_| !packet.is_handed)
         .map_or(Verdict::Drop(Reason::NoRoute), |core| {
             Verdict::HandOff(core.0)
@@ -98,7 +92,9 @@ fn enter(packet: &mut Packet, rows: &mut Rows) -> Result<Verdict, Reason> {
             icmp::Error::FragmentationNeeded { next_hop_mtu: mtu },
         );
     }
-    mss::clamp(packet.rest(), mtu);
+    if packet.ip_protocol() == Some(Protocol::TCP) {
+        mss::clamp(packet.rest(), mtu);
+    }
     Ok(verdict)
 }
 
@@ -114,11 +110,14 @@ pub fn fit(packet: &mut Packet, rows: &Rows) -> Result<(Verdict, u16), Reason> {
         return Err(Reason::NoOutbound);
     }
     let mtu = session.inner_mtu(room);
+    if packet.len() <= usize::from(mtu) {
+        return Ok((Verdict::Forward, mtu));
+    }
     let ip = ipv4::Packet::parse(packet.rest()).map_err(|_| Reason::CoreMalformed)?;
-    let verdict = match (ip.total_len() <= usize::from(mtu), ip.dont_fragment()) {
-        (true, _) => Verdict::Forward,
-        (false, true) => Verdict::Drop(Reason::TooBig),
-        (false, false) => Verdict::Split,
+    let verdict = if ip.dont_fragment() {
+        Verdict::Drop(Reason::TooBig)
+    } else {
+        Verdict::Split
     };
     Ok((verdict, mtu))
 }

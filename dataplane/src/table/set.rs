@@ -13,7 +13,7 @@ use super::index::Index;
 use super::sa::SaRow;
 use super::template::{Template, Wrapping};
 use crate::api::{Encapsulation, SessionRow, SetId};
-use crate::mem::{LINE, prefetch};
+use crate::mem::{LINE, prefetch, prefetch_line};
 use crate::moment::Moment;
 
 /// Most inbound SAs of one set that are alive at once, and most outbound ones that wait.
@@ -178,9 +178,9 @@ impl SetTable {
     /// Asks the CPU for what a packet to the peer in row `id` needs.
     #[inline]
     pub fn prefetch_down(&self, id: SetId) {
-        if let Some(Some(set)) = self.rows.get(id.0 as usize) {
+        if let Some(set) = self.rows.get(id.0 as usize) {
             prefetch(set);
-            prefetch(&set.template);
+            prefetch_line(set, 1);
         }
     }
 

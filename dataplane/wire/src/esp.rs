@@ -159,6 +159,10 @@ impl Trailer {
     #[inline]
     pub fn emit(&self, tail: &mut [u8]) -> Result<usize, Overflow> {
         let pad_len = usize::from(self.pad_len);
+        if pad_len == 0 {
+            *tail.first_chunk_mut().ok_or(Overflow)? = [0, self.next_header.0];
+            return Ok(TRAILER_LEN);
+        }
         let (padding, rest) = tail.split_at_mut_checked(pad_len).ok_or(Overflow)?;
         let trailer = rest.first_chunk_mut::<TRAILER_LEN>().ok_or(Overflow)?;
         for (byte, count) in padding.iter_mut().zip(1_u8..) {

@@ -84,7 +84,7 @@ mod tests {
     fn frame(protocol: Protocol, payload: &[u8]) -> Vec<u8> {
         let ip = ipv4::Header {
             traffic_class: 2,
-            total_len: 20 + payload.len() as u16,
+            total_len: u16::try_from(20 + payload.len()).unwrap(),
             identification: 7,
             dont_fragment: true,
             fragment: ipv4::Fragment::default(),
