@@ -328,11 +328,7 @@ impl Batch {
 
     /// Works every packet, and a few before it lets `foresee` ask for what `work` will touch.
     #[inline]
-    pub fn each_foreseen(
-        &mut self,
-        foresee: impl Fn(&Packet),
-        mut work: impl FnMut(&mut Packet),
-    ) {
+    pub fn each_foreseen(&mut self, foresee: impl Fn(&Packet), mut work: impl FnMut(&mut Packet)) {
         /// Packets ahead.
         const AHEAD: usize = 4;
         for number in 0..self.0.len() {

@@ -57,64 +57,48 @@ impl Home {
     }
 }
 
-/// The sole owner of one chunk, with the packet in it.
+/// The sole owner of one chunk, with the packet in it: 16 bytes, moved in two registers.
 pub struct Frame {
-    chunk: Chunk,
+    chunk: &'static mut [u8; CHUNK],
     len: u16,
     home: Home,
 }
 
-/// Where the memory is; both variants are one pointer to it.
-enum Chunk {
-    Umem(&'static mut [u8; CHUNK]),
-    Heap(Box<[u8; CHUNK]>),
-}
+const _: () = assert!(size_of::<Option<Frame>>() == 16, "two registers");
 
 impl Frame {
-    /// Makes a frame of ordinary memory.
-    fn in_memory(home: Home) -> Self {
+    /// Takes over a chunk that nobody else has, with nothing in it.
+    pub(crate) const fn new(chunk: &'static mut [u8; CHUNK], home: Home) -> Self {
         Self {
-            chunk: Chunk::Heap(Box::new([0; CHUNK])),
+            chunk,
             len: 0,
             home,
         }
     }
 
-    /// Takes over a chunk that the kernel gave back, with nothing in it.
-    pub(crate) const fn from_umem(chunk: &'static mut [u8; CHUNK], home: Home) -> Self {
-        Self {
-            chunk: Chunk::Umem(chunk),
-            len: 0,
-            home,
-        }
-    }
-
-    /// Gives up the chunk for the kernel; `None` if it is ordinary memory, which is then freed.
-    pub(crate) fn into_umem(self) -> Option<&'static mut [u8; CHUNK]> {
-        match self.chunk {
-            Chunk::Umem(chunk) => Some(chunk),
-            Chunk::Heap(_) => None,
-        }
+    /// Gives up the chunk.
+    pub(crate) const fn into_chunk(self) -> &'static mut [u8; CHUNK] {
+        self.chunk
     }
 
     /// The packet.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
         let end = HEADROOM + self.len();
-        self.chunk().get(HEADROOM..end).unwrap_or_default()
+        self.chunk.get(HEADROOM..end).unwrap_or_default()
     }
 
     /// The packet, to change in place.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         let end = HEADROOM + self.len();
-        self.whole().get_mut(HEADROOM..end).unwrap_or_default()
+        self.chunk.get_mut(HEADROOM..end).unwrap_or_default()
     }
 
     /// The whole chunk, and where in it the packet starts: headroom before, tailroom behind.
     #[inline]
     pub fn chunk_mut(&mut self) -> (&mut [u8], usize) {
-        (self.whole(), HEADROOM)
+        (&mut self.chunk[..], HEADROOM)
     }
 
     /// Length of the packet in bytes: 0 to [`MAX_LEN`].
@@ -141,7 +125,7 @@ impl Frame {
     /// Asks the CPU for the first lines of the packet; it foresees those that follow.
     #[inline]
     pub fn prefetch(&self) {
-        let chunk = self.chunk();
+        let chunk = &*self.chunk;
         for line in 0..FETCHED_LINES {
             prefetch(&chunk[HEADROOM + line * LINE]);
         }
@@ -150,7 +134,7 @@ impl Frame {
     /// Asks the CPU for the line of place `at` in the chunk.
     #[inline]
     pub fn prefetch_at(&self, at: usize) {
-        if let Some(byte) = self.chunk().get(at) {
+        if let Some(byte) = self.chunk.get(at) {
             prefetch(byte);
         }
     }
@@ -163,24 +147,8 @@ impl Frame {
 
     /// Overwrites the whole chunk and forgets the packet.
     pub fn wipe(&mut self) {
-        self.whole().fill(0);
+        self.chunk.fill(0);
         self.len = 0;
-    }
-
-    #[inline]
-    fn chunk(&self) -> &[u8; CHUNK] {
-        match &self.chunk {
-            Chunk::Umem(chunk) => chunk,
-            Chunk::Heap(chunk) => chunk,
-        }
-    }
-
-    #[inline]
-    fn whole(&mut self) -> &mut [u8; CHUNK] {
-        match &mut self.chunk {
-            Chunk::Umem(chunk) => chunk,
-            Chunk::Heap(chunk) => chunk,
-        }
     }
 }
 

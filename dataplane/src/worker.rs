@@ -8,7 +8,7 @@
 use std::io;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use culvert_crypto::Engine;
@@ -42,8 +42,8 @@ use crate::verdict::{Origin, PuntKind, Reason, Verdict};
 
 /// Orders carried out in one turn.
 const ORDERS: usize = 64;
-/// Turns without work before the worker sleeps.
-const PATIENCE: u32 = 64;
+/// How long a worker looks for work in vain before it sleeps: about as long as being woken takes, so that a steady stream is never waited for.
+const PATIENCE: Duration = Duration::from_micros(100);
 /// The longest sleep: what waits for time only, such as fragments, is looked at that often.
 const NAP: Timespec = Timespec {
     tv_sec: 1,
@@ -136,17 +136,15 @@ impl<P: Port> Worker<P> {
     /// What the system says when polling fails.
     pub fn run(mut self) -> io::Result<()> {
         let start = Instant::now();
-        let mut idle = 0;
+        let mut busy_until = Duration::ZERO;
         while !self.near.is_stopped() {
-            let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let now = start.elapsed();
+            let micros = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
             if self.turn(Moment::from_micros(micros)) {
-                idle = 0;
-                continue;
-            }
-            idle += 1;
-            if idle >= PATIENCE {
+                busy_until = now + PATIENCE;
+            } else if now >= busy_until {
                 self.sleep()?;
-                idle = 0;
+                busy_until = start.elapsed() + PATIENCE;
             }
         }
         Ok(())

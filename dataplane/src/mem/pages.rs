@@ -7,6 +7,9 @@ use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use crate::frame::CHUNK;
 
+/// Bytes from which on huge pages are worth having.
+const LARGE: usize = 16 << 20;
+
 /// A mapping that is given back only on [`Pages::release`], and leaked otherwise (invariant R3 of `frame`).
 #[derive(Debug)]
 pub(crate) struct Pages {
@@ -30,8 +33,10 @@ impl Pages {
         // SAFETY: a fresh private mapping at an address of the kernel's choice.
         let base =
             unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, access, MapFlags::PRIVATE) }?;
-        // SAFETY: the range is ours, and this advice does not change contents. A kernel without huge pages does as well.
-        let _ = unsafe { rustix::mm::madvise(base, len, Advice::LinuxHugepage) };
+        if len >= LARGE {
+            // SAFETY: the range is ours, and this advice does not change contents. A kernel without huge pages does as well.
+            let _ = unsafe { rustix::mm::madvise(base, len, Advice::LinuxHugepage) };
+        }
         let base = NonNull::new(base.cast::<[u8; CHUNK]>()).ok_or(io::ErrorKind::OutOfMemory)?;
         let chunk = |number| {
             // SAFETY: `number` is below `count`, so the chunk lies within the mapping.

@@ -205,7 +205,7 @@ fn bind_once<const N: usize>(
     let ledger = Arc::new(Ledger::new(
         owner,
         total.get() as usize,
-        Some(Memory::Umem(mapping)),
+        Memory::Umem(mapping),
     ));
     let mut pool = all_frames(&ledger);
     let mut sockets = Vec::with_capacity(N);

@@ -268,14 +268,14 @@ fn mapping(ledger: &Ledger) -> &Mapping {
 /// The caller tells the ledger of a whole batch, before this: should it count wrongly then too many, which only leaks the memory (R3).
 pub(super) fn take_back(lent: &mut Lent, ledger: &Ledger, number: usize) -> Option<Frame> {
     let chunk = mapping(ledger).chunk(lent.take_back(number)?)?;
-    Some(Frame::from_umem(chunk, ledger.home()))
+    Some(Frame::new(chunk, ledger.home()))
 }
 
 /// Turns a frame of this UMEM into the number of a chunk that is the kernel's from now on.
 ///
 /// The caller tells the ledger of a whole batch, after this, for the same reason.
 fn give_up(frame: Frame, lent: &mut Lent, ledger: &Ledger) -> Option<usize> {
-    let chunk: &'static mut [u8; CHUNK] = frame.into_umem()?;
+    let chunk: &'static mut [u8; CHUNK] = frame.into_chunk();
     let number = mapping(ledger).number(chunk)?;
     lent.lend(number).then_some(number)
 }

@@ -12,9 +12,12 @@ use crate::table::Rows;
 ///
 /// Verdicts: those of [`l2tp_decap`], [`ppp_decap`] and [`admit`].
 pub fn decap(batch: &mut Batch, rows: &mut Rows) {
-    batch.each_foreseen(|packet| packet.prefetch_front(), |packet| {
-        l2tp_decap(packet, rows);
-        ppp_decap(packet, rows);
-        admit(packet, rows);
-    });
+    batch.each_foreseen(
+        |packet| packet.prefetch_front(),
+        |packet| {
+            l2tp_decap(packet, rows);
+            ppp_decap(packet, rows);
+            admit(packet, rows);
+        },
+    );
 }

@@ -116,10 +116,7 @@ impl Template {
         let ip = frame.get_mut(eth::HEADER_LEN..self.len())?;
         let total_len = self.len() - eth::HEADER_LEN + payload_len;
         let fixed = ip.first_chunk_mut::<{ ipv4::HEADER_LEN }>()?;
-        ipv4::set_length(fixed, u16::try_from(total_len).ok()?, identification);
-        if ecn != Ecn::NotCapable {
-            ipv4::set_traffic_class(ip, ecn.bits());
-        }
+        ipv4::complete(fixed, u16::try_from(total_len).ok()?, identification, ecn);
         if self.wrapping == Wrapping::Udp {
             let len = u16::try_from(udp::HEADER_LEN + payload_len).ok()?;
             let field = ip

@@ -260,7 +260,7 @@ mod tests {
     fn a_keepalive_is_told_in_a_padded_frame() {
         let mut frame = sample::nat_esp_frame();
         frame.truncate(42);
-        ipv4::set_length(frame[14..].first_chunk_mut().unwrap(), 29, 1);
+        ipv4::set_fragment(&mut frame[14..], 29, ipv4::Fragment::default());
         frame[38..40].copy_from_slice(&[0, 9]);
         frame.push(0xFF);
         frame.resize(60, 0);

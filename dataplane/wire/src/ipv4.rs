@@ -377,11 +377,22 @@ pub fn set_traffic_class(packet: &mut [u8], traffic_class: u8) {
     }
 }
 
-/// Sets total length and identification in a ready header and corrects its checksum; the rest of a template stays.
+/// Fills in what a ready header leaves at zero, total length, identification and congestion mark, and corrects its checksum.
+///
+/// # Source
+/// RFC 1624 §3, where the old words are zero.
 #[inline]
-pub fn set_length(header: &mut [u8; HEADER_LEN], total_len: u16, identification: u16) {
-    replace(header, field::TOTAL_LEN, total_len);
-    replace(header, field::IDENTIFICATION, identification);
+pub fn complete(header: &mut [u8; HEADER_LEN], total_len: u16, identification: u16, ecn: Ecn) {
+    let old = !fixed::u16(header, field::CHECKSUM);
+    let sum =
+        u32::from(old) + u32::from(total_len) + u32::from(identification) + u32::from(ecn.bits());
+    let folded = (sum & 0xFFFF) + (sum >> 16);
+    let folded = (folded & 0xFFFF) + (folded >> 16);
+    header[field::TRAFFIC_CLASS] |= ecn.bits();
+    fixed::put_u16(header, field::TOTAL_LEN, total_len);
+    fixed::put_u16(header, field::IDENTIFICATION, identification);
+    #[expect(clippy::cast_possible_truncation, reason = "folded to 16 bits")]
+    fixed::put_u16(header, field::CHECKSUM, !folded as u16);
 }
 
 /// Turns the packet at the front of `packet` into the part `fragment` of `total_len` bytes, keeping all other fields and
@@ -568,22 +579,30 @@ mod tests {
         }
 
         #[test]
-        fn a_change_in_place_equals_a_new_header(header in any_header(), class: u8, len: u16, id: u16, part in 0..0x2000_u16) {
+        fn a_change_in_place_equals_a_new_header(header in any_header(), class: u8, len: u16, part in 0..0x2000_u16) {
             let mut bytes = header.to_bytes();
             let fragment = Fragment { offset: part * 8, more: part & 1 == 0 };
             set_traffic_class(&mut bytes, class);
-            set_fragment(&mut bytes, 77, fragment);
-            set_length(&mut bytes, len, id);
+            set_fragment(&mut bytes, len, fragment);
             swap_addresses(&mut bytes);
             let new = Header {
                 traffic_class: class,
                 total_len: len,
-                identification: id,
                 fragment,
                 source: header.destination,
                 destination: header.source,
                 ..header
             };
+            prop_assert_eq!(bytes, new.to_bytes());
+        }
+
+        #[test]
+        fn a_completed_header_equals_a_new_one(header in any_header(), len: u16, id: u16, ecn in 0..4_u8) {
+            let traffic_class = header.traffic_class & 0xFC;
+            let ready = Header { traffic_class, total_len: 0, identification: 0, ..header };
+            let mut bytes = ready.to_bytes();
+            complete(&mut bytes, len, id, Ecn::of(ecn));
+            let new = Header { traffic_class: traffic_class | ecn, total_len: len, identification: id, ..header };
             prop_assert_eq!(bytes, new.to_bytes());
         }
 

@@ -79,7 +79,7 @@ impl Gateway {
         let (near, link) = link::pair(CoreId(0)).map_err(Failure::io("link"))?;
         let (outer_port, outer) = rotation::pair(ROTATION);
         let (core_port, core) = rotation::pair(ROTATION);
-        let pool = FramePool::on_pages(CoreId(0), frames).map_err(Failure::io("packet memory"))?;
+        let pool = FramePool::in_memory(CoreId(0), frames);
         let ports = (outer_port, core_port);
         let worker = Worker::new(&config, ports, pool, 0..shards, memory, near);
         let mut gateway = Self {
