@@ -16,6 +16,7 @@ use culvert_bench::load::engine::LogIns;
 use culvert_bench::measure;
 use culvert_bench::plot::Plot;
 use culvert_bench::suite::crypto::Crypto;
+use culvert_bench::suite::peers::Peers;
 use culvert_bench::suite::wire::Wire;
 
 /// Simulated L2TP/IPsec clients against a gateway, and measurements that others can repeat.
@@ -34,6 +35,8 @@ enum Command {
     Clients(Clients),
     /// Measures packet crypto: our engines and other libraries at the same work.
     Crypto(Crypto),
+    /// Measures user-space WireGuard, DPDK and Culvert at the same work.
+    Peers(Peers),
     /// Measures Culvert over AF_XDP against a loop that only forwards, in namespaces of its own.
     Wire(Wire),
     /// Draws figures and writes the tables of docs/PERFORMANCE.md from the JSON of the suites.
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo(&arguments),
         Command::Clients(clients) => log_in(&clients),
         Command::Crypto(suite) => measure::run(&suite).map(|()| Verdict::Good),
+        Command::Peers(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Wire(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Plot(plot) => plot.run().map(|()| Verdict::Good),
     };
