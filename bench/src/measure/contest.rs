@@ -7,6 +7,7 @@ use super::Bench;
 use super::clock::{Clock, Cycles, as_f64};
 use super::spread::{Spread, Timing};
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 
 /// How long a repetition lasts and how many there are.
 #[derive(Clone, Copy, Debug)]
@@ -69,8 +70,7 @@ impl<'a> Contest<'a> {
     pub fn run(mut self, bench: &mut Bench, what: &str) -> Result<Vec<Standing>, Failure> {
         let repetition = bench.clock.cycles(bench.pace.repetition);
         for contestant in &mut self.contestants {
-            contestant.calibrate(&bench.clock, repetition);
-            bench.interrupt.check()?;
+            contestant.calibrate(&bench.clock, repetition, &bench.interrupt)?;
         }
         for round in 1..=bench.pace.repetitions {
             for contestant in &mut self.contestants {
@@ -79,8 +79,8 @@ impl<'a> Contest<'a> {
                     format!("{what}: {round} of {rounds}, {name}")
                 });
                 contestant.repeat(&bench.clock);
+                bench.interrupt.check()?;
             }
-            bench.interrupt.check()?;
         }
         let standing = |contestant: Contestant<'_>| {
             Some(Standing {
@@ -105,9 +105,15 @@ struct Contestant<'a> {
 
 impl Contestant<'_> {
     /// Finds how many turns fill a repetition of `target` cycles; this also warms up code, tables and the core's clock.
-    fn calibrate(&mut self, clock: &Clock, target: f64) {
+    fn calibrate(
+        &mut self,
+        clock: &Clock,
+        target: f64,
+        interrupt: &Interrupt,
+    ) -> Result<(), Failure> {
         loop {
             let cycles = as_f64(self.time(clock, self.turns)).max(1.0);
+            interrupt.check()?;
             if cycles >= target / 2.0 {
                 let fill = (as_f64(self.turns) * target / cycles).round();
                 #[expect(
@@ -118,7 +124,7 @@ impl Contestant<'_> {
                 {
                     self.turns = fill.max(1.0) as u64;
                 }
-                return;
+                return Ok(());
             }
             self.turns *= 2;
         }
@@ -151,9 +157,10 @@ impl fmt::Debug for Contestant<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
 
     use super::*;
+    use crate::progress::Progress;
 
     #[test]
     fn the_rate_found_is_that_of_one_item() {
@@ -162,7 +169,9 @@ mod tests {
         let mut contest = Contest::new();
         contest.add("sleeper", 10, turn);
         let mut sleeper = contest.contestants.pop().unwrap();
-        sleeper.calibrate(&clock, clock.cycles(Duration::from_millis(2)));
+        let target = clock.cycles(Duration::from_millis(2));
+        let interrupt = Interrupt::given(false);
+        sleeper.calibrate(&clock, target, &interrupt).unwrap();
         sleeper.repeat(&clock);
         let ns = clock.nanoseconds(sleeper.samples[0]);
         assert!((20_000.0..2_000_000.0).contains(&ns), "{ns}");
@@ -184,5 +193,25 @@ mod tests {
         let mut order = order.into_inner();
         order.dedup();
         assert_eq!(order, ['a', 'b', 'a', 'b', 'a', 'b']);
+    }
+
+    #[test]
+    fn a_contest_ends_when_the_user_asks() {
+        let turns = Cell::new(0);
+        let mut contest = Contest::new();
+        contest.add("endless", 1, || turns.set(turns.get() + 1));
+        let mut bench = Bench {
+            clock: Clock::new(),
+            pace: Pace {
+                repetition: Duration::from_secs(3_600),
+                repetitions: usize::MAX,
+            },
+            quick: false,
+            interrupt: Interrupt::given(true),
+            progress: Progress::on_stderr(),
+        };
+        let outcome = contest.run(&mut bench, "nothing");
+        assert!(matches!(outcome, Err(Failure::Interrupted)));
+        assert_eq!(turns.get(), 1);
     }
 }

@@ -2,14 +2,17 @@
 //!
 //! | peer | work | Culvert beside it |
 //! |---|---|---|
-//! | `boringtun` | an IP packet into a WireGuard tunnel, and in and out again, in memory | packet crypto over the same packet with its L2TP and PPP headers |
+//! | `boringtun` | an IP packet into a WireGuard tunnel (`encapsulate`), and out again, in memory | packet crypto over the same packet with its L2TP and PPP headers |
 //! | `dpdk-test-crypto-perf` | AES-GCM and AES-CBC with HMAC-SHA1 through DPDK's ipsec-mb devices, bursts of 32 | packet crypto over the same bytes |
 //! | `l2tpns` | | not driven |
 //!
 //! A WireGuard packet has other headers and another cipher (ChaCha20-Poly1305) than an ESP packet; what is compared is what it takes
 //! to protect one inner packet. boringtun's figures hold its counters and replay check; Culvert's whole path is measured by `pipeline`.
+//! boringtun works the same two buffers again and again, Culvert as many packets as there are tunnels. DPDK's program is pinned, but has
+//! ordinary priority; its runs and Culvert's take turns, and `min` and `p90` are over these runs.
 //! A peer that is not there is left out, and a line says what to install.
 
+mod child;
 mod dpdk;
 mod ours;
 mod wireguard;
@@ -19,7 +22,8 @@ use std::io::Write;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::measure::{Bench, Cell, Figure, Options, Row, Standing, Suite, Timing};
+use crate::measure::{Bench, Cell, Figure, Options, Placement, Row, Standing, Suite, Timing};
+use dpdk::Program;
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -86,6 +90,8 @@ impl Row for PeerRow {
 
 impl Suite for Peers {
     const NAME: &'static str = "peers";
+    // DPDK's process would inherit core and priority: its main thread waits for others of its threads without giving way to them.
+    const PLACED: bool = false;
     const REFERENCES: &'static [&'static str] = &[wireguard::NAME, dpdk::NAME];
     type Row = PeerRow;
 
@@ -93,11 +99,16 @@ impl Suite for Peers {
         &self.options
     }
 
+    fn placement(&self) -> Placement {
+        Placement::offered(self.options.core)
+    }
+
     fn rows(&self, bench: &mut Bench) -> Result<Vec<PeerRow>, Failure> {
-        let mut rows = wireguard::rows(bench)?;
-        match dpdk::find() {
-            Some(program) => rows.extend(dpdk::rows(&program, self.options.core, bench)?),
-            None => note(dpdk::ABSENT),
+        let core = self.options.core;
+        let mut rows = Placement::hold(core, |_| wireguard::rows(bench))?;
+        match Program::find(core) {
+            Ok(program) => rows.extend(program.rows(bench)?),
+            Err(why) => note(why),
         }
         note(L2TPNS);
         Ok(rows)

@@ -1,5 +1,6 @@
 //! Culvert's packet crypto at the peers' work.
 
+use arrayvec::ArrayVec;
 use culvert_crypto::{BURST, Engine, OpenContext, OpenOp, SealContext, SealOp, Suite};
 
 use super::shuffled;
@@ -89,7 +90,7 @@ impl Crypto {
         let mut opened = 0;
         if work != Work::Open {
             *number += 1;
-            let mut ops: Vec<SealOp<'_>> = Vec::with_capacity(BURST);
+            let mut ops: ArrayVec<SealOp<'_>, BURST> = ArrayVec::new();
             for packet in burst.iter_mut() {
                 if let Some(context) = seal.get(packet.key) {
                     let iv = context.iv(*number);
@@ -101,7 +102,7 @@ impl Crypto {
             engine.seal_burst(&mut ops);
         }
         if work != Work::Seal {
-            let mut ops: Vec<OpenOp<'_>> = Vec::with_capacity(BURST);
+            let mut ops: ArrayVec<OpenOp<'_>, BURST> = ArrayVec::new();
             for packet in burst.iter_mut() {
                 if let Some(context) = open.get(packet.key) {
                     ops.extend(OpenOp::new(context, &AAD, &packet.sealed, &mut packet.plain).ok());

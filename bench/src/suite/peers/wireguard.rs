@@ -31,7 +31,10 @@ pub(super) fn rows(bench: &mut Bench) -> Result<Vec<PeerRow>, Failure> {
     let mut rows = Vec::new();
     for &tunnels in numbers {
         for &bytes in sizes {
-            for (name, work) in [("in", Work::Seal), ("in and out", Work::Both)] {
+            for (name, work) in [
+                ("encapsulate", Work::Seal),
+                ("encapsulate, decapsulate", Work::Both),
+            ] {
                 let standings = measure(tunnels, bytes, work, bench)?;
                 rows.extend(
                     standings
