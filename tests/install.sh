@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install.sh GROUP...   installs what is missing of the named groups, on Debian 12 or Ubuntu 24.04; nothing when all is there.
 #   build  compiler for the C parts of libxdp        demo  namespaces and devices
-#   test   licence check, BPF compiler, captures     lab   real clients in guests
+#   test   licence check, captures, valgrind         lab   real clients in guests
 #   bench  libraries that are measured against ours
 set -euo pipefail
 packages=()
@@ -11,7 +11,7 @@ for group in "$@"; do
     build) want make gcc libc6-dev clang m4 libelf-dev zlib1g-dev libpcap-dev pkg-config
            dpkg-query -W 'libclang-*-dev' 2>/dev/null | grep -q . || want libclang-dev;;
     demo)  want iproute2 ethtool;;
-    test)  want iproute2 ethtool tcpdump;;
+    test)  want iproute2 ethtool tcpdump valgrind binutils;;
     bench) want libipsec-mb-dev;;
     lab)   want cpio nftables tcpdump iperf3 ethtool gcc python3 openssl;;
     *) echo "install.sh: unknown group $group" >&2; exit 2;;

@@ -37,6 +37,8 @@ stage test   cargo test --workspace --locked --no-fail-fast
 stage docs   env RUSTDOCFLAGS="-Dwarnings -Arustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --locked --keep-going
 rooted xdp   ebpf/build.sh --check
 stage build  cargo build --release --locked -p culvert -p culvert-bench
+stage counts tests/instructions.sh
+stage secret tests/secrets.sh
 rooted demo  target/release/culvert-bench demo --clients 200 --seconds 2
 rooted lab   tests/lab/run.sh
 

@@ -9,14 +9,17 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use culvert_bench::clients::Clients;
 use culvert_bench::demo::Demo;
-use culvert_bench::demo::gateway::Core;
+use culvert_bench::demo::gateway::{Core, beside_us};
 use culvert_bench::failure::Failure;
 use culvert_bench::interrupt::Interrupt;
 use culvert_bench::load::engine::LogIns;
 use culvert_bench::measure;
 use culvert_bench::plot::Plot;
 use culvert_bench::suite::crypto::Crypto;
+use culvert_bench::suite::login::Login;
 use culvert_bench::suite::peers::Peers;
+use culvert_bench::suite::pipeline::Pipeline;
+use culvert_bench::suite::scale::Scale;
 use culvert_bench::suite::wire::Wire;
 
 /// Simulated L2TP/IPsec clients against a gateway, and measurements that others can repeat.
@@ -35,6 +38,12 @@ enum Command {
     Clients(Clients),
     /// Measures packet crypto: our engines and other libraries at the same work.
     Crypto(Crypto),
+    /// Measures the packet path in memory, with up to 100,000 sessions.
+    Pipeline(Pipeline),
+    /// Measures log-ins: how many per second, and what each costs the gateway, by IKE group.
+    Login(Login),
+    /// Measures what many tunnels take: memory, and time to install.
+    Scale(Scale),
     /// Measures user-space WireGuard, DPDK and Culvert at the same work.
     Peers(Peers),
     /// Measures Culvert over AF_XDP against a loop that only forwards, in namespaces of its own.
@@ -73,6 +82,9 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo(&arguments),
         Command::Clients(clients) => log_in(&clients),
         Command::Crypto(suite) => measure::run(&suite).map(|()| Verdict::Good),
+        Command::Pipeline(suite) => measure::run(&suite).map(|()| Verdict::Good),
+        Command::Login(suite) => measure::run(&suite).map(|()| Verdict::Good),
+        Command::Scale(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Peers(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Wire(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Plot(plot) => plot.run().map(|()| Verdict::Good),
@@ -128,9 +140,4 @@ fn demo(arguments: &DemoArguments) -> Result<Verdict, Failure> {
         std::fs::write(path, json).map_err(Failure::io(path.display().to_string()))?;
     }
     Ok(Verdict::of(report.is_good()))
-}
-
-fn beside_us() -> Result<PathBuf, Failure> {
-    let us = std::env::current_exe().map_err(Failure::io("our own path"))?;
-    Ok(us.with_file_name("culvert"))
 }

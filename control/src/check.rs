@@ -112,6 +112,10 @@ fn warnings(config: &Config, users: &Users) -> Vec<String> {
         );
         let gates = [
             (listener.modp1024, "MODP-1024, which strong attackers break"),
+            (
+                listener.modp1536,
+                "MODP-1536, which is below today's strength",
+            ),
             (listener.triple_des, "3DES in IKE"),
             (listener.clear_l2tp, "L2TP without IPsec"),
         ];

@@ -168,7 +168,7 @@ pub struct InboundSpec {
     pub suite: Suite,
     /// Keys as the suite counts them.
     pub keys: KeyMaterial,
-    /// Replay window in packets: 64 to 8,192, a multiple of 64.
+    /// Replay window in packets: 64 to 8,192, a power of two.
     pub replay_window: u16,
     /// Whether to go on from what the continuity memory holds for this SPI.
     pub start: Start,

@@ -6,12 +6,12 @@
 //! ```
 //! Going up, a stage moves `at` past its header; going down, it moves `at` back and writes one.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use culvert_wire::eth;
 use culvert_wire::ipv4::Ecn;
 
-use crate::api::{Encapsulation, PuntSource, SessionRow, SetId};
+use crate::api::{Encapsulation, PuntSource, SessionRow, SetId, Spi};
 use crate::frame::{BATCH, CHUNK, Frame, HEADROOM};
 use crate::table::sa::SaRow;
 use crate::verdict::{Origin, PuntKind, Reason, Verdict};
@@ -60,9 +60,9 @@ pub struct Packet {
     /// What is left of it.
     pub layer: Layer,
     /// Where that begins, counted from the start of the chunk.
-    at: usize,
+    at: u16,
     /// Where that ends.
-    end: usize,
+    end: u16,
     /// Our end of the outer path.
     pub local: SocketAddrV4,
     /// The peer's end.
@@ -72,13 +72,15 @@ pub struct Packet {
     /// Congestion mark: the outer one going up, the inner one going down.
     pub ecn: Ecn,
     /// Outer fragment: identification, offset in bytes, whether more follow.
-    pub fragment: (u16, usize, bool),
+    pub fragment: (u16, u16, bool),
     /// Outer IP protocol.
     pub protocol: u8,
+    /// Its SPI.
+    pub spi: Spi,
     /// Its SA's row.
     pub sa: SaRow,
-    /// Where its opened payload began in the chunk.
-    pub opened_at: usize,
+    /// Where its opened payload begins in the chunk, and where that ends.
+    pub opened: (u16, u16),
     /// ESP sequence number.
     pub sequence: u32,
     /// Its set.
@@ -87,25 +89,37 @@ pub struct Packet {
     pub ports: (u16, u16),
     /// Its session.
     pub session: SessionRow,
+    /// Where the inner packet goes.
+    pub destination: Ipv4Addr,
     /// PPP protocol number.
     pub ppp: u16,
     /// Whether another core handed it over: it is not handed on again.
     pub is_handed: bool,
 }
 
-const NOWHERE: SocketAddrV4 = SocketAddrV4::new(std::net::Ipv4Addr::UNSPECIFIED, 0);
+const _: () = assert!(size_of::<Packet>() <= 128, "two cache lines");
+
+/// A place in a chunk; none lies beyond its end.
+#[inline]
+pub(crate) const fn place(at: usize) -> u16 {
+    #[expect(clippy::cast_possible_truncation, reason = "a chunk's end fits")]
+    let place = if at < CHUNK { at } else { CHUNK } as u16;
+    place
+}
+
+const NOWHERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 
 impl Packet {
     /// A packet that came in `frame`, or that we wrote there.
     pub fn new(frame: Frame, origin: Origin) -> Self {
-        let end = HEADROOM + frame.len();
+        let end = place(HEADROOM + frame.len());
         Self {
             frame,
             out: None,
             verdict: Verdict::Forward,
             origin,
             layer: Layer::Ethernet,
-            at: HEADROOM,
+            at: place(HEADROOM),
             end,
             local: NOWHERE,
             remote: NOWHERE,
@@ -113,12 +127,14 @@ impl Packet {
             ecn: Ecn::NotCapable,
             fragment: (0, 0, false),
             protocol: 0,
+            spi: Spi(0),
             sa: SaRow(0),
-            opened_at: 0,
+            opened: (0, 0),
             sequence: 0,
             set: SetId(0),
             ports: (0, 0),
             session: SessionRow(0),
+            destination: Ipv4Addr::UNSPECIFIED,
             ppp: 0,
             is_handed: false,
         }
@@ -127,7 +143,7 @@ impl Packet {
     /// What is left of it.
     #[inline]
     pub fn rest(&mut self) -> &mut [u8] {
-        let (at, end) = (self.at, self.end);
+        let (at, end) = (self.at(), self.end());
         self.frame
             .chunk_mut()
             .0
@@ -138,7 +154,7 @@ impl Packet {
     /// Bytes of what is left.
     #[inline]
     pub const fn len(&self) -> usize {
-        self.end - self.at
+        (self.end - self.at) as usize
     }
 
     /// Whether nothing is left.
@@ -149,51 +165,51 @@ impl Packet {
     /// Where what is left begins in its chunk.
     #[inline]
     pub const fn at(&self) -> usize {
-        self.at
+        self.at as usize
     }
 
     /// Where what is left ends in its chunk.
     #[inline]
     pub const fn end(&self) -> usize {
-        self.end
+        self.end as usize
     }
 
     /// Moves past `len` bytes, as many as there are.
     #[inline]
     pub fn advance(&mut self, len: usize) {
-        self.at = self.end.min(self.at + len);
+        self.at = place(self.end().min(self.at() + len));
     }
 
     /// Cuts what is left to `len` bytes, if it is longer.
     #[inline]
     pub fn truncate(&mut self, len: usize) {
-        self.end = self.end.min(self.at + len);
+        self.end = place(self.end().min(self.at() + len));
     }
 
     /// Makes room for `len` bytes in front and returns everything from there on; `None`, and nothing changed, if there is none.
     #[inline]
     pub fn prepend(&mut self, len: usize) -> Option<&mut [u8]> {
-        self.at = self.at.checked_sub(len)?;
+        self.at = place(self.at().checked_sub(len)?);
         Some(self.rest())
     }
 
     /// Bytes free behind it.
     #[inline]
     pub const fn tailroom(&self) -> usize {
-        CHUNK - self.end
+        CHUNK - self.end()
     }
 
     /// Makes `at..end` of the chunk what is left; a range beyond it becomes empty.
     #[inline]
     pub fn set_range(&mut self, at: usize, end: usize) {
-        self.end = end.min(CHUNK);
-        self.at = at.min(self.end);
+        self.end = place(end.min(CHUNK));
+        self.at = place(at).min(self.end);
     }
 
     /// Moves what is left to `place` in its chunk; false, and nothing changed, if it does not fit there.
     #[inline]
     pub fn move_to(&mut self, place: usize) -> bool {
-        let (at, len) = (self.at, self.len());
+        let (at, len) = (self.at(), self.len());
         if place + len > CHUNK {
             return false;
         }

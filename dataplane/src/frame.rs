@@ -26,7 +26,7 @@ mod pool;
 
 pub use batch::Frames;
 pub use pool::FramePool;
-pub(crate) use pool::Ledger;
+pub(crate) use pool::{Ledger, Memory};
 
 /// Bytes of a chunk.
 pub const CHUNK: usize = 4_096;
@@ -37,25 +37,20 @@ pub const MAX_LEN: usize = CHUNK - HEADROOM;
 /// The most frames that [`Frames`] holds.
 pub const BATCH: usize = 64;
 
-/// Which pool a frame belongs to.
+/// Which pool a frame belongs to: the core's number in the first byte, the pool's, counted over the process, in the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Home {
-    core: CoreId,
-    generation: u32,
-}
+pub struct Home([u8; 4]);
 
 impl Home {
     fn new(core: CoreId) -> Self {
-        static GENERATIONS: AtomicU32 = AtomicU32::new(0);
-        Self {
-            core,
-            generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
-        }
+        static POOLS: AtomicU32 = AtomicU32::new(0);
+        let [_, high, middle, low] = POOLS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        Self([core.0, high, middle, low])
     }
 
     /// The worker that owns the pool.
     pub const fn core(self) -> CoreId {
-        self.core
+        CoreId(self.0[0])
     }
 }
 

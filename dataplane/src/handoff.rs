@@ -9,7 +9,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 use rustix::event::{EventfdFlags, eventfd};
@@ -40,8 +40,12 @@ impl Doorbell {
         })
     }
 
+    /// To be called after something was put into a ring of the worker's.
+    ///
     /// An eventfd that is full is readable already, so a failed write loses nothing.
     fn ring(&self) {
+        // The ring's own store is a release only: without this, the load below may pass it while the sleeper sees the ring still empty.
+        fence(Ordering::SeqCst);
         if self.is_asleep.load(Ordering::SeqCst) {
             let _ = rustix::io::write(&self.fd, &1_u64.to_ne_bytes());
         }
@@ -250,6 +254,8 @@ impl Exchange {
     /// Says that the worker is about to sleep; false if something has come.
     pub(crate) fn fall_asleep(&self) -> bool {
         self.bell.is_asleep.store(true, Ordering::SeqCst);
+        // The other half of `Doorbell::ring`: either it sees this worker asleep, or what it sent is seen below.
+        fence(Ordering::SeqCst);
         let is_quiet = self
             .peers
             .iter()

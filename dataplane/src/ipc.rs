@@ -156,6 +156,7 @@ pub fn channel<Out: Message, In: Message>(
             socket: Arc::clone(&socket),
             scratch: Zeroizing::new(vec![0; MAX_DATAGRAM - HEADER]),
             queue: VecDeque::new(),
+            spare: None,
             queued_bytes: 0,
             queue_bytes,
             messages: PhantomData,
@@ -177,16 +178,22 @@ pub(crate) fn watched<T: AsRawFd + From<OwnedFd>>(fd: T) -> io::Result<AsyncFd<T
     AsyncFd::new(fd)
 }
 
+type Buffer = Zeroizing<Vec<u8>>;
+
 struct Datagram {
-    bytes: Zeroizing<Vec<u8>>,
+    bytes: Buffer,
     messages: usize,
     fds: Vec<OwnedFd>,
 }
 
 impl Datagram {
-    fn new(kind: u8, body_bytes: usize, fds: Vec<OwnedFd>) -> Self {
+    /// One with `spare`, an empty buffer, if its room suffices.
+    fn new(kind: u8, body_bytes: usize, fds: Vec<OwnedFd>, spare: Option<Buffer>) -> Self {
+        let room = HEADER + body_bytes.max(FULL);
         // The full capacity at once: a vector that grows leaves copies of keys behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(HEADER + body_bytes.max(FULL)));
+        let mut bytes = spare
+            .filter(|spare| spare.capacity() >= room)
+            .unwrap_or_else(|| Zeroizing::new(Vec::with_capacity(room)));
         bytes.extend_from_slice(&api::VERSION.to_le_bytes());
         bytes.push(kind);
         Self {
@@ -218,8 +225,10 @@ impl Datagram {
 /// The sending half of a connection.
 pub struct Sender<T> {
     socket: Arc<AsyncFd<OwnedFd>>,
-    scratch: Zeroizing<Vec<u8>>,
+    scratch: Buffer,
     queue: VecDeque<Datagram>,
+    /// The buffer of a datagram that was sent, wiped: most are much shorter than the room that each must have.
+    spare: Option<Buffer>,
     queued_bytes: usize,
     queue_bytes: usize,
     messages: PhantomData<fn(T)>,
@@ -238,8 +247,9 @@ impl<T: Message> Sender<T> {
             return Err(SendError::Full);
         }
         if !self.queue.back().is_some_and(|last| last.takes(body)) {
+            let spare = self.spare.take();
             self.queue
-                .push_back(Datagram::new(T::KIND, body, Vec::new()));
+                .push_back(Datagram::new(T::KIND, body, Vec::new(), spare));
         }
         self.append(body);
         Ok(())
@@ -259,7 +269,9 @@ impl<T: Message> Sender<T> {
         if self.queued_bytes + body > self.queue_bytes {
             return Err(SendError::Full);
         }
-        self.queue.push_back(Datagram::new(T::KIND, body, fds));
+        let spare = self.spare.take();
+        self.queue
+            .push_back(Datagram::new(T::KIND, body, fds, spare));
         self.append(body);
         Ok(())
     }
@@ -314,8 +326,11 @@ impl<T: Message> Sender<T> {
     }
 
     fn pop(&mut self) {
-        if let Some(sent) = self.queue.pop_front() {
+        if let Some(mut sent) = self.queue.pop_front() {
             self.queued_bytes -= sent.bytes.len() - HEADER;
+            sent.bytes.as_mut_slice().zeroize();
+            sent.bytes.clear();
+            self.spare = Some(sent.bytes);
         }
     }
 }

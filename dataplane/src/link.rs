@@ -67,9 +67,9 @@ pub enum Order {
 #[derive(Debug)]
 pub enum Keys {
     /// To open with.
-    Inbound(Box<OpenContext>),
+    Inbound(OpenContext),
     /// To seal with.
-    Outbound(Box<SealContext>),
+    Outbound(SealContext),
 }
 
 /// Keys that an order displaced, on their way to be wiped.
@@ -107,6 +107,8 @@ pub struct Snapshot {
     pub frames_free: u64,
     /// All frames.
     pub frames_total: u64,
+    /// Packets and frames that other cores sent here and that are not taken in yet.
+    pub handed_waiting: u64,
 }
 
 /// What both ends share.
@@ -126,6 +128,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct Link {
     core: CoreId,
+    engine: Engine,
     shared: Arc<Shared>,
     punts: PuntQueue,
 }
@@ -164,6 +167,7 @@ pub fn pair(core: CoreId) -> io::Result<(Near, Link)> {
         near,
         Link {
             core,
+            engine: Engine::choose(),
             shared,
             punts: queue,
         },
@@ -171,6 +175,13 @@ pub fn pair(core: CoreId) -> io::Result<(Near, Link)> {
 }
 
 impl Link {
+    /// The same end, expanding keys for another engine than the fastest of this CPU: the worker's.
+    #[must_use]
+    pub const fn with_engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
     /// The worker's core.
     pub const fn core(&self) -> CoreId {
         self.core
@@ -186,7 +197,7 @@ impl Link {
         command: Command,
         next_hop: Option<MacAddress>,
     ) -> Result<(), Refusal> {
-        let keys = expand(&command)?;
+        let keys = expand(&command, self.engine)?;
         self.order(Order::Command {
             ticket,
             command,
@@ -279,17 +290,17 @@ impl Link {
     }
 }
 
-fn expand(command: &Command) -> Result<Option<Keys>, Refusal> {
+fn expand(command: &Command, engine: Engine) -> Result<Option<Keys>, Refusal> {
     Ok(match command {
         Command::AddInbound(spec) => {
-            let context = OpenContext::new(Engine::choose(), spec.suite, spec.keys.expose())
+            let context = OpenContext::new(engine, spec.suite, spec.keys.expose())
                 .map_err(|_| Refusal::Invalid)?;
-            Some(Keys::Inbound(Box::new(context)))
+            Some(Keys::Inbound(context))
         }
         Command::AddOutbound(spec) => {
-            let context = SealContext::new(Engine::choose(), spec.suite, spec.keys.expose())
+            let context = SealContext::new(engine, spec.suite, spec.keys.expose())
                 .map_err(|_| Refusal::Invalid)?;
-            Some(Keys::Outbound(Box::new(context)))
+            Some(Keys::Outbound(context))
         }
         Command::OpenSet(_)
         | Command::CloseSet(_)

@@ -18,6 +18,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, SealFlags};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 pub mod continuity;
+pub(crate) mod pages;
 
 /// Asks the CPU to bring the cache line where `at` begins into the first-level cache; does nothing elsewhere than on x86-64.
 #[inline]
@@ -30,6 +31,17 @@ pub fn prefetch<T: ?Sized>(at: &T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;
+}
+
+/// Bytes of a cache line.
+pub const LINE: usize = 64;
+
+/// Asks the CPU for the cache lines of `bytes`, the first `lines` of them at most.
+#[inline]
+pub fn prefetch_lines(bytes: &[u8], lines: usize) {
+    for line in bytes.chunks(LINE).take(lines) {
+        prefetch(line);
+    }
 }
 
 /// Makes a memfd of `len` bytes of zeros whose size can never change again.
@@ -145,6 +157,13 @@ impl Part {
             _region: Arc::clone(&region),
         };
         Ok((0..count).map(part).collect())
+    }
+
+    /// Its words, to look at.
+    #[inline]
+    fn words(&self) -> &[u64] {
+        // SAFETY: mapped and aligned (M1, M3), and any bits are a u64.
+        unsafe { slice::from_raw_parts(self.words.as_ptr(), self.len) }
     }
 
     /// Its words.

@@ -116,7 +116,7 @@ fn add_inbound(
     let row = rows.sas.row(spec.spi).ok_or(Refusal::NoSuchRow)?;
     let width = spec.replay_window;
     let is_legal = WINDOW_RANGE.contains(&width)
-        && width.is_multiple_of(64)
+        && width.is_power_of_two()
         && width <= rows.continuity.window_bits();
     if spec.spi.0 < FIRST_SPI || !is_legal {
         return Err(Refusal::Invalid);
@@ -143,16 +143,17 @@ fn add_inbound(
     let sa = InboundSa {
         spi: spec.spi,
         set: spec.set,
-        context: Some(context),
+        context,
         last_used: Moment::START,
         packets: 0,
         bytes: 0,
+        session: SessionRow(0),
         window_words: width / 64,
         place: FIRST_PLACE,
         is_used: false,
     };
     if let Some(old) = rows.sas.put_inbound(row, Some(sa)) {
-        retire(old.context.map(Keys::Inbound), retired);
+        retire(Keys::Inbound(old.context), retired);
     } else if let Some(set) = rows.sets.find_mut(spec.set) {
         enter(&mut set.inbound, row);
     }
@@ -216,7 +217,7 @@ fn add_outbound(
     let sa = OutboundSa {
         spi: spec.spi,
         set: spec.set,
-        context: Some(context),
+        context,
         slot: spi::index(spec.twin),
         age: set.installed,
         packets: 0,
@@ -224,7 +225,7 @@ fn add_outbound(
         told: Told::Nothing,
     };
     if let Some(old) = rows.sas.put_outbound(row, Some(sa)) {
-        retire(old.context.map(Keys::Outbound), retired);
+        retire(Keys::Outbound(old.context), retired);
     } else {
         enter(&mut set.outbound, row);
     }
@@ -304,7 +305,7 @@ fn clear_inbound(row: SaRow, rows: &mut Rows, retired: &mut Retired) {
             slot.clear();
         }
     }
-    retire(sa.context.map(Keys::Inbound), retired);
+    retire(Keys::Inbound(sa.context), retired);
 }
 
 /// Empties the outbound half of a row.
@@ -316,14 +317,12 @@ fn clear_outbound(row: SaRow, rows: &mut Rows, retired: &mut Retired) {
         *slot.outbound = 0;
         *slot.next_outbound = 0;
     }
-    retire(sa.context.map(Keys::Outbound), retired);
+    retire(Keys::Outbound(sa.context), retired);
 }
 
 /// There is room for all keys of a set; if there were not, they would be wiped here.
-fn retire(keys: Option<Keys>, retired: &mut Retired) {
-    if let Some(keys) = keys {
-        drop(retired.try_push(keys));
-    }
+fn retire(keys: Keys, retired: &mut Retired) {
+    drop(retired.try_push(keys));
 }
 
 fn enter(rows: &mut [Option<SaRow>], row: SaRow) {

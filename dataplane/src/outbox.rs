@@ -2,8 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use crate::batch::Packet;
-use crate::frame::{BATCH, Frames};
+use crate::frame::{BATCH, Frame, Frames};
 use crate::port::Port;
 use crate::table::Rows;
 use crate::verdict::{Origin, Reason};
@@ -24,9 +23,9 @@ impl Outbox {
         }
     }
 
-    /// Appends a packet; true if the outbox must now be flushed.
-    pub(crate) fn push(&mut self, packet: Packet) -> bool {
-        let Packet { frame, origin, .. } = packet;
+    /// Appends a packet's frame; true if the outbox must now be flushed.
+    #[inline]
+    pub(crate) fn push(&mut self, frame: Frame, origin: Origin) -> bool {
         if self.frames.push(frame).is_ok() {
             self.origins.push(origin);
         }

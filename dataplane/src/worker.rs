@@ -11,6 +11,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
+use culvert_crypto::Engine;
 use culvert_wire::eth::{self, MacAddress};
 use culvert_wire::ipv4::Ecn;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -22,6 +23,7 @@ use crate::handoff::Exchange;
 use crate::inventory::Inventory;
 use crate::link::{Keys, Near, Order, Reply, Report, Retired, Snapshot};
 use crate::mem::continuity::Continuity;
+use crate::mem::prefetch_lines;
 use crate::moment::Moment;
 use crate::order;
 use crate::outbox::Outbox;
@@ -115,6 +117,13 @@ impl<P: Port> Worker<P> {
         }
     }
 
+    /// The same worker, with another engine than the fastest of this CPU.
+    #[must_use]
+    pub const fn with_engine(mut self, engine: Engine) -> Self {
+        self.rows.engine = engine;
+        self
+    }
+
     /// The same worker, connected with the others of its data plane.
     #[must_use]
     pub fn joined_by(mut self, exchange: Exchange) -> Self {
@@ -165,6 +174,11 @@ impl<P: Port> Worker<P> {
     /// The rows, to look at.
     pub const fn rows(&self) -> &Rows {
         &self.rows
+    }
+
+    /// Packets and frames that other cores sent here and that are not taken in yet.
+    pub fn handed_waiting(&self) -> usize {
+        self.exchange.as_ref().map_or(0, Exchange::waiting)
     }
 
     /// Frames that the ports' rings hold.
@@ -331,8 +345,17 @@ impl<P: Port> Worker<P> {
     /// Empties one of the batches. What a packet's end appends goes to another one.
     fn end_all(&mut self, batch: fn(&mut Self) -> &mut Batch, direction: Direction) {
         let mut ending = std::mem::take(batch(self));
+        let (home, longest) = (self.rows.pool.home(), self.longest(direction));
         for packet in ending.drain() {
-            self.end(packet, direction);
+            let is_plain = packet.verdict == Verdict::Forward
+                && packet.layer == Layer::Ethernet
+                && packet.frame.home() == home
+                && packet.frame.len() <= longest;
+            if is_plain {
+                self.post(packet, direction);
+            } else {
+                self.end(packet, direction);
+            }
         }
         *batch(self) = ending;
     }
@@ -362,20 +385,25 @@ impl<P: Port> Worker<P> {
         }
     }
 
-    fn send(&mut self, mut packet: Packet, direction: Direction) {
-        if let Some(other) = packet.out.take() {
-            self.rows.pool.give(other);
-        }
-        if packet.frame.home() != self.rows.pool.home() && !self.adopt(&mut packet) {
-            return self.drop(packet, Reason::NoFrame);
-        }
+    /// Bytes of the longest frame that the link takes.
+    #[inline]
+    fn longest(&self, direction: Direction) -> usize {
         let mtu = match direction {
             Direction::Up => self.rows.here.core_mtu,
             Direction::Down => self.rows.here.outer_mtu,
         };
-        if packet.frame.len() <= usize::from(mtu) + ETHERNET_LEN {
+        usize::from(mtu) + ETHERNET_LEN
+    }
+
+    fn send(&mut self, mut packet: Packet, direction: Direction) {
+        if packet.frame.home() != self.rows.pool.home() && !self.adopt(&mut packet) {
+            return self.drop(packet, Reason::NoFrame);
+        }
+        let longest = self.longest(direction);
+        if packet.frame.len() <= longest {
             return self.post(packet, direction);
         }
+        let mtu = u16::try_from(longest - ETHERNET_LEN).unwrap_or(u16::MAX);
         let pieces = cut_frame(&mut packet, mtu, &mut self.rows, &mut self.pieces);
         self.count_pieces(packet.origin, pieces);
         self.release(packet);
@@ -400,6 +428,7 @@ impl<P: Port> Worker<P> {
     }
 
     /// Puts a frame that fits the link in line for its port.
+    #[inline]
     fn post(&mut self, packet: Packet, direction: Direction) {
         let Self {
             outer,
@@ -413,7 +442,13 @@ impl<P: Port> Worker<P> {
             Direction::Up => (to_core, core),
             Direction::Down => (to_outer, outer),
         };
-        if outbox.push(packet) {
+        let Packet {
+            frame, out, origin, ..
+        } = packet;
+        if let Some(other) = out {
+            rows.pool.give(other);
+        }
+        if outbox.push(frame, origin) {
             outbox.flush(port, rows);
         }
     }
@@ -560,6 +595,7 @@ impl<P: Port> Worker<P> {
         snapshot.core = self.core.statistics();
         snapshot.frames_free = self.rows.pool.free() as u64;
         snapshot.frames_total = self.rows.pool.total() as u64;
+        snapshot.handed_waiting = self.handed_waiting() as u64;
     }
 
     /// Hands on what the stages have to tell, as far as there is room; the rest waits.
@@ -648,6 +684,9 @@ fn answer(ticket: Ticket, result: Result<(), Refusal>) -> Answer {
     }
 }
 
+/// Cache lines of a received frame that are fetched before it is read; the CPU foresees those after them.
+const FETCHED_LINES: usize = 4;
+
 /// Fills `batch`, which is empty, from a port.
 fn take<P: Port>(
     port: &mut P,
@@ -658,6 +697,9 @@ fn take<P: Port>(
 ) -> usize {
     let count = port.receive(&mut rows.pool, received);
     rows.counters.ledger(origin).received += count as u64;
+    for frame in received.iter() {
+        prefetch_lines(frame.bytes(), FETCHED_LINES);
+    }
     for frame in received.take_front(count) {
         if let Err(packet) = batch.push(Packet::new(frame, origin)) {
             rows.counters.ledger(origin).drop(Reason::NoFrame);

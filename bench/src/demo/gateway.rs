@@ -44,6 +44,17 @@ pub struct Plan {
     pub credentials: Credentials,
     /// Clients that it must have room for.
     pub clients: u32,
+    /// Whether it takes MODP-1024 and MODP-1536.
+    pub allows_legacy: bool,
+}
+
+/// The gateway's executable beside this program.
+///
+/// # Errors
+/// [`Failure::Io`] if the system does not know where we are.
+pub fn beside_us() -> Result<PathBuf, Failure> {
+    let us = std::env::current_exe().map_err(Failure::io("our own path"))?;
+    Ok(us.with_file_name("culvert"))
 }
 
 /// A running gateway; dropping it ends it and removes its files.
@@ -120,6 +131,11 @@ impl Gateway {
             PATIENCE.as_secs(),
             self.last_words()
         )))
+    }
+
+    /// Process id of its supervisor.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Fails if the gateway has ended.
@@ -229,9 +245,14 @@ fn configuration(plan: &Plan) -> String {
     let workers = plan.cpu.map_or_else(String::new, |cpu| {
         format!("[workers]\ncpus = [{cpu}]\nqueues = [0]\n")
     });
+    let listen = if plan.allows_legacy {
+        "[[listen]]\nlegacy = [\"modp1024\", \"modp1536\"]\n"
+    } else {
+        ""
+    };
     let rows = plan.clients.next_power_of_two().max(1_024);
     format!(
-        "[outer]\ninterface = \"g0\"\naddresses = [\"{GATEWAY}\"]\n{core}{workers}[ike]\n[[ike.psk]]\npeer = \"any\"\n\
+        "[outer]\ninterface = \"g0\"\naddresses = [\"{GATEWAY}\"]\n{core}{workers}{listen}[ike]\n[[ike.psk]]\npeer = \"any\"\n\
          secret = \"{psk}\"\n[ppp]\nmethods = [\"mschapv2\"]\ngateway = \"10.64.0.1\"\n[[pool]]\naddresses = \"{POOL}\"\n\
          [users]\nfile = \"users\"\n[limits]\nsets = {rows}\nsessions = {rows}\n[process]\nstatus_socket = \"status.sock\"\n",
         psk = plan.psk,

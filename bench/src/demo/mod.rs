@@ -85,6 +85,7 @@ impl Demo {
                 password: random_text(&mut rng),
             },
             clients: self.clients,
+            allows_legacy: false,
         };
         let mut gateway = Gateway::start(&network, &plan, interrupt)?;
         progress.finish("gateway ready in its namespace, clients and LAN in theirs");
@@ -140,7 +141,7 @@ impl Demo {
             self.clients,
             FIRST_CLIENT,
             GATEWAY,
-            profile(plan),
+            profile(plan, IkeProposal::default()),
             plan.credentials.clone(),
             rng,
         );
@@ -331,10 +332,11 @@ impl Drops {
     }
 }
 
-fn profile(plan: &Plan) -> Profile {
+/// How clients of the gateway that `plan` makes dial.
+pub(crate) fn profile(plan: &Plan, ike: IkeProposal) -> Profile {
     Profile {
         psk: plan.psk.clone().into_bytes(),
-        ike: vec![IkeProposal::default()],
+        ike: vec![ike],
         esp: Suite::Gcm(Cipher::Aes128),
         encapsulation: Encapsulation::AsNeeded,
         l2tp_port: L2TP_PORT,
@@ -344,7 +346,7 @@ fn profile(plan: &Plan) -> Profile {
 }
 
 /// A CPU for the generator and another one for the gateway's worker, if there are two.
-fn cpus() -> (Option<core_affinity::CoreId>, Option<core_affinity::CoreId>) {
+pub(crate) fn cpus() -> (Option<core_affinity::CoreId>, Option<core_affinity::CoreId>) {
     let cpus = core_affinity::get_core_ids().unwrap_or_default();
     match cpus[..] {
         [first, .., last] => (Some(first), Some(last)),
@@ -353,7 +355,7 @@ fn cpus() -> (Option<core_affinity::CoreId>, Option<core_affinity::CoreId>) {
 }
 
 /// 32 letters and digits.
-fn random_text(rng: &mut ChaCha20Rng) -> String {
+pub(crate) fn random_text(rng: &mut ChaCha20Rng) -> String {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut bytes = [0; 32];
     rng.fill_bytes(&mut bytes);

@@ -50,10 +50,7 @@ impl Plot {
         let mut text = fs::read_to_string(&self.page).unwrap_or_default();
         fs::create_dir_all(&self.figures).map_err(failed(&self.figures))?;
         let prefix = self.prefix();
-        for path in self.files()? {
-            let json = fs::read_to_string(&path).map_err(failed(&path))?;
-            let report: Report =
-                serde_json::from_str(&json).map_err(|error| failed(&path)(error.into()))?;
+        for report in self.reports()? {
             let shown = show(&report);
             for (name, svg) in &shown.figures {
                 let path = self.figures.join(name);
@@ -72,7 +69,28 @@ impl Plot {
         fs::write(&self.page, text).map_err(failed(&self.page))
     }
 
-    /// The reports, in the order of their names.
+    /// The reports in the order of their files' names; several of one suite are one, as when a suite was run in parts.
+    fn reports(&self) -> Result<Vec<Report>, Failure> {
+        let mut reports: Vec<Report> = Vec::new();
+        for path in self.files()? {
+            let json = fs::read_to_string(&path).map_err(failed(&path))?;
+            let report: Report =
+                serde_json::from_str(&json).map_err(|error| failed(&path)(error.into()))?;
+            match reports
+                .iter_mut()
+                .find(|earlier| earlier.suite == report.suite)
+            {
+                Some(earlier) => {
+                    earlier.rows.extend(report.rows);
+                    earlier.command = format!("{}\n{}", earlier.command, report.command);
+                }
+                None => reports.push(report),
+            }
+        }
+        Ok(reports)
+    }
+
+    /// The files, in the order of their names.
     fn files(&self) -> Result<Vec<PathBuf>, Failure> {
         let mut files = Vec::new();
         for path in &self.reports {

@@ -3,7 +3,7 @@
 use super::Shown;
 use crate::measure::Report;
 
-/// Figures, tables, machine and command in Markdown. `prefix`: what stands before a figure's name in a link.
+/// Figures, tables, commands and machine in Markdown. `prefix`: what stands before a figure's name in a link.
 pub(super) fn part(report: &Report, shown: &Shown, prefix: &str) -> String {
     let figures = shown.figures.iter().map(|(name, _)| {
         let words = name.trim_end_matches(".svg").replace('-', " ");
@@ -12,7 +12,7 @@ pub(super) fn part(report: &Report, shown: &Shown, prefix: &str) -> String {
     let machine = report.machine.to_string();
     let machine = machine.lines().map(|line| format!("{line}\n"));
     format!(
-        "{}{}\nMade by `{}` on:\n\n```text\n{}```\n",
+        "{}{}\n```text\n{}\n{}```\n",
         figures.collect::<String>(),
         shown.tables,
         report.command,

@@ -14,21 +14,36 @@ const NOT_SHOWN: [&str; 6] = [
     "spread",
 ];
 
+/// Fields that say what was done and by whom: the first columns, in this order.
+const FIRST: [&str; 14] = [
+    "path",
+    "suite",
+    "direction",
+    "group",
+    "peer",
+    "engine",
+    "contestant",
+    "natt",
+    "sessions",
+    "clients",
+    "keys",
+    "bytes",
+    "batch",
+    "load",
+];
+
 /// One row as JSON.
 pub(super) type Row = Map<String, Value>;
 
-/// All rows, all columns.
+/// All rows, all columns but those that say the same on each.
 pub(super) fn all(report: &Report) -> Table {
-    let heads: Vec<String> = report
-        .rows
-        .first()
-        .map(|row| {
-            row.keys()
-                .filter(|key| !NOT_SHOWN.contains(&key.as_str()))
-                .cloned()
-                .collect()
-        })
-        .unwrap_or_default();
+    let mut heads: Vec<String> = (report.rows.first().into_iter())
+        .flat_map(Row::keys)
+        .filter(|key| !NOT_SHOWN.contains(&key.as_str()))
+        .cloned()
+        .collect();
+    let place = |head: &String| FIRST.iter().position(|first| first == head);
+    heads.sort_by_key(|head| place(head).unwrap_or(FIRST.len()));
     let line = |row: &Row| heads.iter().map(|head| text(row, head)).collect();
     let lines = report.rows.iter().map(line).collect();
     Table::new(heads, lines)

@@ -1,6 +1,6 @@
 //! Cryptography of the control plane: hashes, ciphers and Diffie-Hellman of IKE, password proofs of PPP.
 //!
-//! Thin wrappers over RustCrypto, named as the RFCs name things. Nothing here has state, reads a clock or draws randomness of its
+//! Thin wrappers over RustCrypto, and for curves AWS-LC, named as the RFCs name things. Nothing here has state, reads a clock or draws randomness of its
 //! own. Where randomness is needed it is an argument of type `&mut dyn rand_core::CryptoRng`, which every machine passes on as it
 //! got it: the trait is infallible and dyn-compatible, and seeded generators implement it in tests.
 //!

@@ -167,6 +167,7 @@ fn listeners(
         listeners.push(Listener {
             address,
             modp1024: listen.legacy.contains(&Legacy::Modp1024),
+            modp1536: listen.legacy.contains(&Legacy::Modp1536),
             triple_des: listen.legacy.contains(&Legacy::TripleDes),
             clear_l2tp: listen.allow_clear_l2tp,
         });

@@ -65,6 +65,8 @@ pub(super) struct Listen {
 pub(super) enum Legacy {
     #[serde(rename = "modp1024")]
     Modp1024,
+    #[serde(rename = "modp1536")]
+    Modp1536,
     #[serde(rename = "3des")]
     TripleDes,
 }

@@ -77,6 +77,8 @@ pub struct Listener {
     pub address: Option<Ipv4Addr>,
     /// The 1,024-bit MODP group.
     pub modp1024: bool,
+    /// The 1,536-bit MODP group.
+    pub modp1536: bool,
     /// The triple-DES cipher in IKE.
     pub triple_des: bool,
     /// L2TP without IPsec.

@@ -97,7 +97,7 @@ fn ike(config: &Config) -> ike::Config {
     let gates = config.listeners.iter().map(|listener| Gate {
         local: listener.address.map(IpAddr::V4),
         modp_1024: listener.modp1024,
-        modp_1536: false,
+        modp_1536: listener.modp1536,
         triple_des: listener.triple_des,
     });
     let workers = config.workers.len();
@@ -113,7 +113,18 @@ fn ike(config: &Config) -> ike::Config {
         psks: psks.collect(),
         gates: gates.collect(),
         cores: cores.collect(),
-        limits: ike::Limits::default(),
+        limits: ike_limits(config),
+    }
+}
+
+/// As many IKE SAs as the rows are for, twice over: an old one lives on for a while beside its successor.
+fn ike_limits(config: &Config) -> ike::Limits {
+    let usual = ike::Limits::default();
+    let sets = usize::try_from(config.limits.sets).unwrap_or(usize::MAX);
+    let wanted = sets.saturating_mul(config.workers.len()).saturating_mul(2);
+    ike::Limits {
+        ike_sas: usual.ike_sas.max(wanted),
+        ..usual
     }
 }
 

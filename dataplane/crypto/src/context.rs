@@ -7,9 +7,11 @@ use std::fmt;
 
 use crate::engine::Engine;
 use crate::portable;
+#[cfg(target_arch = "x86_64")]
+use crate::suite::AesKey;
 use crate::suite::Suite;
 #[cfg(target_arch = "x86_64")]
-use crate::x86::{cbc, gcm};
+use crate::x86::{cbc, gcm::Schedule};
 
 /// The key material is not [`Suite::key_len`] bytes long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +51,11 @@ pub struct SealContext(pub(crate) SealForm);
 pub(crate) enum SealForm {
     Portable(Suite, Box<portable::SealKeys>),
     #[cfg(target_arch = "x86_64")]
-    Gcm(gcm::Keys),
+    Gcm128(Box<Schedule<11>>),
+    #[cfg(target_arch = "x86_64")]
+    Gcm192(Box<Schedule<13>>),
+    #[cfg(target_arch = "x86_64")]
+    Gcm256(Box<Schedule<15>>),
     #[cfg(target_arch = "x86_64")]
     Cbc(cbc::Kind, cbc::Keys),
 }
@@ -69,11 +75,16 @@ impl SealContext {
     }
 
     /// The suite it was made for.
+    #[inline]
     pub const fn suite(&self) -> Suite {
         match &self.0 {
             SealForm::Portable(suite, _) => *suite,
             #[cfg(target_arch = "x86_64")]
-            SealForm::Gcm(keys) => keys.suite(),
+            SealForm::Gcm128(_) => Suite::AesGcm(AesKey::Bits128),
+            #[cfg(target_arch = "x86_64")]
+            SealForm::Gcm192(_) => Suite::AesGcm(AesKey::Bits192),
+            #[cfg(target_arch = "x86_64")]
+            SealForm::Gcm256(_) => Suite::AesGcm(AesKey::Bits256),
             #[cfg(target_arch = "x86_64")]
             SealForm::Cbc(kind, _) => kind.suite(),
         }
@@ -90,7 +101,9 @@ impl SealContext {
         match &self.0 {
             SealForm::Portable(_, keys) => keys.iv(sequence),
             #[cfg(target_arch = "x86_64")]
-            SealForm::Gcm(_) => portable::counter_iv(sequence),
+            SealForm::Gcm128(_) | SealForm::Gcm192(_) | SealForm::Gcm256(_) => {
+                portable::counter_iv(sequence)
+            }
             #[cfg(target_arch = "x86_64")]
             SealForm::Cbc(kind, keys) => keys.iv(*kind, sequence),
         }
@@ -103,11 +116,16 @@ impl SealContext {
     }
 
     /// Asks the CPU to fetch the keys that a plaintext of `len` bytes needs, a burst or so before it is sealed.
+    #[inline]
     pub fn prefetch(&self, len: usize) {
         match &self.0 {
             SealForm::Portable(..) => {}
             #[cfg(target_arch = "x86_64")]
-            SealForm::Gcm(keys) => keys.prefetch(len),
+            SealForm::Gcm128(keys) => keys.prefetch(len),
+            #[cfg(target_arch = "x86_64")]
+            SealForm::Gcm192(keys) => keys.prefetch(len),
+            #[cfg(target_arch = "x86_64")]
+            SealForm::Gcm256(keys) => keys.prefetch(len),
             #[cfg(target_arch = "x86_64")]
             SealForm::Cbc(_, keys) => keys.prefetch(),
         }
@@ -128,7 +146,11 @@ pub struct OpenContext(pub(crate) OpenForm);
 pub(crate) enum OpenForm {
     Portable(Suite, Box<portable::OpenKeys>),
     #[cfg(target_arch = "x86_64")]
-    Gcm(gcm::Keys),
+    Gcm128(Box<Schedule<11>>),
+    #[cfg(target_arch = "x86_64")]
+    Gcm192(Box<Schedule<13>>),
+    #[cfg(target_arch = "x86_64")]
+    Gcm256(Box<Schedule<15>>),
     #[cfg(target_arch = "x86_64")]
     Cbc(cbc::Kind, cbc::Keys),
 }
@@ -148,22 +170,32 @@ impl OpenContext {
     }
 
     /// The suite it was made for.
+    #[inline]
     pub const fn suite(&self) -> Suite {
         match &self.0 {
             OpenForm::Portable(suite, _) => *suite,
             #[cfg(target_arch = "x86_64")]
-            OpenForm::Gcm(keys) => keys.suite(),
+            OpenForm::Gcm128(_) => Suite::AesGcm(AesKey::Bits128),
+            #[cfg(target_arch = "x86_64")]
+            OpenForm::Gcm192(_) => Suite::AesGcm(AesKey::Bits192),
+            #[cfg(target_arch = "x86_64")]
+            OpenForm::Gcm256(_) => Suite::AesGcm(AesKey::Bits256),
             #[cfg(target_arch = "x86_64")]
             OpenForm::Cbc(kind, _) => kind.suite(),
         }
     }
 
     /// Asks the CPU to fetch the keys that a plaintext of `len` bytes needs, a burst or so before it is opened.
+    #[inline]
     pub fn prefetch(&self, len: usize) {
         match &self.0 {
             OpenForm::Portable(..) => {}
             #[cfg(target_arch = "x86_64")]
-            OpenForm::Gcm(keys) => keys.prefetch(len),
+            OpenForm::Gcm128(keys) => keys.prefetch(len),
+            #[cfg(target_arch = "x86_64")]
+            OpenForm::Gcm192(keys) => keys.prefetch(len),
+            #[cfg(target_arch = "x86_64")]
+            OpenForm::Gcm256(keys) => keys.prefetch(len),
             #[cfg(target_arch = "x86_64")]
             OpenForm::Cbc(_, keys) => keys.prefetch(),
         }

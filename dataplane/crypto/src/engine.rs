@@ -113,7 +113,9 @@ fn seal_portably(burst: &mut [SealOp<'_>]) {
         match &op.context.0 {
             SealForm::Portable(_, keys) => keys.seal(op),
             #[cfg(target_arch = "x86_64")]
-            SealForm::Gcm(_) | SealForm::Cbc(..) => x86::seal_foreign(op),
+            SealForm::Gcm128(_) | SealForm::Gcm192(_) | SealForm::Gcm256(_) | SealForm::Cbc(..) => {
+                x86::seal_foreign(op)
+            }
         }
     }
 }
@@ -125,7 +127,9 @@ fn open_portably(burst: &mut [OpenOp<'_>]) -> Opened {
         let verified = match &op.context.0 {
             OpenForm::Portable(_, keys) => keys.open(op),
             #[cfg(target_arch = "x86_64")]
-            OpenForm::Gcm(_) | OpenForm::Cbc(..) => x86::open_foreign(op),
+            OpenForm::Gcm128(_) | OpenForm::Gcm192(_) | OpenForm::Gcm256(_) | OpenForm::Cbc(..) => {
+                x86::open_foreign(op)
+            }
         };
         opened.insert_if(verified, index);
     }

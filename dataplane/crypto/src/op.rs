@@ -83,6 +83,7 @@ impl<'a> SealOp<'a> {
     ///
     /// # Errors
     /// [`OperandWrong`] if a length is not as above.
+    #[inline]
     pub fn new(
         context: &'a SealContext,
         aad: &'a [u8],
@@ -107,6 +108,7 @@ impl<'a> SealOp<'a> {
     ///
     /// # Errors
     /// [`OperandWrong`] if a length is not as above; the buffer counts as source.
+    #[inline]
     pub fn in_place(
         context: &'a SealContext,
         aad: &'a [u8],
@@ -121,6 +123,7 @@ impl<'a> SealOp<'a> {
     }
 
     /// Makes the IV, or leaves that to the engine where many are made side by side.
+    #[inline]
     fn ready(context: &'a SealContext, aad: &'a [u8], iv: Iv, buffers: Buffers<'a>) -> Self {
         #[cfg(target_arch = "x86_64")]
         let iv_is_plain = matches!(iv, Iv::Sequence(_)) && context.engine_makes_ivs();
@@ -142,12 +145,14 @@ impl<'a> SealOp<'a> {
 
     /// Asks the CPU to fetch the keys.
     #[cfg(target_arch = "x86_64")]
+    #[inline]
     pub(crate) fn prefetch(&self) {
         let (Buffers::Apart(_, sealed) | Buffers::InPlace(sealed)) = &self.buffers;
         self.context.prefetch(sealed.len());
     }
 
     /// The places of the IV, of the text, plaintext in and ciphertext out, and of the ICV.
+    #[inline]
     pub(crate) fn parts(&mut self) -> (&mut [u8], InOutBuf<'_, '_, u8>, &mut [u8]) {
         let suite = self.context.suite();
         let (source, sealed) = match &mut self.buffers {
@@ -161,6 +166,7 @@ impl<'a> SealOp<'a> {
 
     /// The same for engines that work through pointers.
     #[cfg(target_arch = "x86_64")]
+    #[inline]
     pub(crate) fn pointers(&mut self) -> SealPointers {
         let suite = self.context.suite();
         let (destination, sealed_len, source) = match &mut self.buffers {
@@ -170,7 +176,7 @@ impl<'a> SealOp<'a> {
             Buffers::InPlace(buffer) => (buffer.as_mut_ptr(), buffer.len(), None),
         };
         SealPointers {
-            source: source.unwrap_or(destination.wrapping_add(suite.iv_len())),
+            source: source.unwrap_or_else(|| destination.wrapping_add(suite.iv_len())),
             destination,
             len: sealed_len - suite.sealed_len(0),
         }
@@ -205,6 +211,7 @@ impl<'a> OpenOp<'a> {
     ///
     /// # Errors
     /// [`OperandWrong`] if a length is not as above. A wrong source is the sender's fault: drop the packet.
+    #[inline]
     pub fn new(
         context: &'a OpenContext,
         aad: &'a [u8],
@@ -233,6 +240,7 @@ impl<'a> OpenOp<'a> {
     ///
     /// # Errors
     /// [`OperandWrong`] as there; the buffer counts as source.
+    #[inline]
     pub fn in_place(
         context: &'a OpenContext,
         aad: &'a [u8],
@@ -251,12 +259,14 @@ impl<'a> OpenOp<'a> {
 
     /// Asks the CPU to fetch the keys.
     #[cfg(target_arch = "x86_64")]
+    #[inline]
     pub(crate) fn prefetch(&self) {
         let (Buffers::Apart(_, text) | Buffers::InPlace(text)) = &self.buffers;
         self.context.prefetch(text.len());
     }
 
     /// The IV, the text, ciphertext in and plaintext out, and the ICV.
+    #[inline]
     pub(crate) fn parts(&mut self) -> (&[u8], InOutBuf<'_, '_, u8>, &[u8]) {
         let suite = self.context.suite();
         match &mut self.buffers {
@@ -280,6 +290,7 @@ impl<'a> OpenOp<'a> {
 
     /// The same as [`Self::parts`] for engines that work through pointers.
     #[cfg(target_arch = "x86_64")]
+    #[inline]
     pub(crate) fn pointers(&mut self) -> OpenPointers {
         let suite = self.context.suite();
         match &mut self.buffers {
@@ -321,6 +332,7 @@ enum Buffers<'a> {
 }
 
 /// The text: from the source if there is one, else in place. Both are of the same length.
+#[inline]
 fn text<'a>(source: Option<&'a [u8]>, destination: &'a mut [u8]) -> InOutBuf<'a, 'a, u8> {
     match source {
         Some(source) => {

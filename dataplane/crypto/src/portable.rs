@@ -13,10 +13,6 @@ use crate::op::{OpenOp, SealOp};
 use crate::suite::Suite;
 
 /// Expanded keys for sealing.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "behind one pointer, so that a packet follows no second one"
-)]
 pub(crate) enum SealKeys {
     Gcm(Gcm),
     CbcHmac(CbcHmacSeal),
@@ -51,10 +47,6 @@ impl SealKeys {
 }
 
 /// Expanded keys for opening.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "behind one pointer, so that a packet follows no second one"
-)]
 pub(crate) enum OpenKeys {
     Gcm(Gcm),
     CbcHmac(CbcHmacOpen),

@@ -42,6 +42,10 @@ pub enum Integrity {
 /// Pad length and next header: the two bytes that end every ESP plaintext (RFC 4303 §2.4, §2.6).
 const TRAILER_LEN: usize = 2;
 
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "the length that the key has, not how many things are in it"
+)]
 impl AesKey {
     /// Every length, the shortest first.
     pub const ALL: [Self; 3] = [Self::Bits128, Self::Bits192, Self::Bits256];

@@ -415,6 +415,7 @@ impl Lane {
             core,
             frames_free,
             frames_total,
+            handed_waiting,
         } = &*self.snapshot;
         let mut packets = Vec::new();
         for (origin, ledger) in [
@@ -427,6 +428,7 @@ impl Lane {
         let mut gauges = vec![
             count("frames.free", *frames_free),
             count("frames.total", *frames_total),
+            count("handed.waiting", *handed_waiting),
         ];
         for (side, port) in [("outer", outer), ("core", core)] {
             let named = [
@@ -454,9 +456,11 @@ impl Lane {
 fn ledger_counts(origin: &str, ledger: &Ledger) -> Vec<Count> {
     let ends = [
         ("received", ledger.received),
+        ("taken", ledger.taken),
         ("originated", ledger.originated),
         ("split", ledger.split),
         ("sent", ledger.sent),
+        ("given", ledger.given),
         ("punted", ledger.punted),
         ("merged", ledger.merged),
         ("in_flight", ledger.in_flight),
@@ -533,5 +537,51 @@ async fn neighbour_answer(
     match neighbours {
         Some(neighbours) => neighbours.resolver.answer().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is not shown cannot be balanced by whoever reads it.
+    #[test]
+    fn every_end_of_a_packet_is_shown_by_its_name() {
+        let mut ledger = Ledger {
+            received: 1,
+            taken: 2,
+            given: 3,
+            originated: 4,
+            split: 5,
+            sent: 6,
+            punted: 7,
+            merged: 8,
+            in_flight: 9,
+            ..Ledger::new()
+        };
+        ledger.drop(Reason::HandOff);
+        let shown = ledger_counts("outer", &ledger);
+        let value = |name: &str| {
+            shown
+                .iter()
+                .find(|one| one.name == name)
+                .map(|one| one.value)
+        };
+        let names = [
+            "received",
+            "taken",
+            "given",
+            "originated",
+            "split",
+            "sent",
+            "punted",
+            "merged",
+            "in_flight",
+        ];
+        for (name, wanted) in names.into_iter().zip(1..) {
+            assert_eq!(value(&format!("outer.{name}")), Some(wanted), "{name}");
+        }
+        assert_eq!(value("outer.dropped.hand_off"), Some(1));
+        assert_eq!(shown.len(), 10);
     }
 }

@@ -1,10 +1,12 @@
 //! The free frames of one worker, and the count of those in user space.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{BATCH, Frame, Home};
 use crate::api::CoreId;
+use crate::mem::pages::Pages;
 use crate::ring::Mapping;
 
 /// The free frames of one worker, last in first out, so that the next one taken is likely still in the cache.
@@ -23,6 +25,23 @@ impl FramePool {
         pool.free.extend((0..total).map(|_| Frame::in_memory(home)));
         pool.ledger.taken_back(total);
         pool
+    }
+
+    /// Makes a pool of `total` frames that lie as in a UMEM: page beside page, on huge pages if there are any.
+    ///
+    /// # Errors
+    /// What the system says when it has no memory.
+    pub fn on_pages(core: CoreId, total: usize) -> io::Result<Self> {
+        let (pages, chunks) = Pages::map(total)?;
+        let ledger = Ledger::new(core, total, Some(Memory::Pages(pages)));
+        let mut pool = Self::empty(Arc::new(ledger));
+        let home = pool.home();
+        let frames = chunks
+            .into_iter()
+            .map(|chunk| Frame::from_umem(chunk, home));
+        pool.free.extend(frames);
+        pool.ledger.taken_back(total);
+        Ok(pool)
     }
 
     /// Makes a pool with room for every frame that `ledger` knows, and none in it yet.
@@ -61,6 +80,11 @@ impl FramePool {
         self.strays.pop()
     }
 
+    /// Others' frames that wait to go home.
+    pub fn strays(&self) -> usize {
+        self.strays.len()
+    }
+
     /// Frames that can be taken now.
     pub fn free(&self) -> usize {
         self.free.len()
@@ -79,7 +103,7 @@ impl FramePool {
     /// A frame of this worker's earlier pool can serve no ring any more, so it is dropped.
     #[cold]
     fn keep_stray(&mut self, frame: Frame) {
-        if frame.home.core != self.ledger.home.core {
+        if frame.home.core() != self.ledger.home.core() {
             self.strays.push(frame);
         }
     }
@@ -97,16 +121,25 @@ pub(crate) struct Ledger {
     home: Home,
     total: usize,
     out: AtomicUsize,
-    mapping: Option<Mapping>,
+    memory: Option<Memory>,
+}
+
+/// Where the frames of a ledger lie, if it is not the heap.
+#[derive(Debug)]
+pub(crate) enum Memory {
+    /// Registered with the kernel.
+    Umem(Mapping),
+    /// Ours alone.
+    Pages(Pages),
 }
 
 impl Ledger {
-    pub(crate) fn new(core: CoreId, total: usize, mapping: Option<Mapping>) -> Self {
+    pub(crate) fn new(core: CoreId, total: usize, memory: Option<Memory>) -> Self {
         Self {
             home: Home::new(core),
             total,
             out: AtomicUsize::new(0),
-            mapping,
+            memory,
         }
     }
 
@@ -119,7 +152,10 @@ impl Ledger {
     }
 
     pub(crate) const fn mapping(&self) -> Option<&Mapping> {
-        self.mapping.as_ref()
+        match &self.memory {
+            Some(Memory::Umem(mapping)) => Some(mapping),
+            Some(Memory::Pages(_)) | None => None,
+        }
     }
 
     /// `count` chunks became frames.
@@ -135,12 +171,13 @@ impl Ledger {
 
 impl Drop for Ledger {
     fn drop(&mut self) {
-        let Some(mapping) = self.mapping.take() else {
+        let Some(memory) = self.memory.take() else {
             return;
         };
-        match *self.out.get_mut() {
-            0 => mapping.release(),
-            frames => tracing::warn!(
+        match (*self.out.get_mut(), memory) {
+            (0, Memory::Umem(mapping)) => mapping.release(),
+            (0, Memory::Pages(pages)) => pages.release(),
+            (frames, _) => tracing::warn!(
                 frames,
                 "packet memory stays mapped: frames of it are in use"
             ),

@@ -16,14 +16,14 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use super::{Part, halves, sealed_memfd};
+use super::{Part, halves, prefetch, sealed_memfd};
 use crate::api::{Spi, spi};
 
 /// Changes with the layout; memory of another version is refused.
 pub const VERSION: u32 = 1;
 /// Default width of a replay window, in packets.
 pub const WINDOW_BITS: u16 = 1_024;
-/// Narrowest and widest replay window.
+/// Narrowest and widest replay window; widths are powers of two.
 pub const WINDOW_RANGE: std::ops::RangeInclusive<u16> = 64..=8_192;
 
 const MAGIC: [u8; 8] = *b"culvert\0";
@@ -87,7 +87,7 @@ impl Layout {
             .ok()
             .filter(|shards| (1..=1_024).contains(shards))?;
         let window_bits = u16::try_from(window_bits).ok()?;
-        let legal = WINDOW_RANGE.contains(&window_bits) && window_bits.is_multiple_of(64);
+        let legal = WINDOW_RANGE.contains(&window_bits) && window_bits.is_power_of_two();
         legal.then_some(Self {
             shards,
             window_bits,
@@ -138,7 +138,7 @@ impl Layout {
 
 /// The supervisor's part: makes memory for `shards` (1 to 1,024) shards of 1,024 SAs with windows of up to `window_bits` packets.
 ///
-/// `window_bits`: 64 to 8,192, a multiple of 64. All slots are empty. Never map it: hand it to one data plane after another.
+/// `window_bits`: 64 to 8,192, a power of two. All slots are empty. Never map it: hand it to one data plane after another.
 ///
 /// # Errors
 /// `InvalidInput` if a number is out of range, or what the system says.
@@ -203,6 +203,34 @@ impl Continuity {
         let len = self.layout.slot_words();
         let slot = words.get_mut(row * len..(row + 1) * len)?;
         Slot::new(slot, self.layout.window_words())
+    }
+
+    /// Asks the CPU for what a packet with sequence number `sequence` on inbound SPI `inbound` needs.
+    #[inline]
+    pub fn prefetch(&self, inbound: Spi, sequence: u32) {
+        let word = (sequence / u64::BITS) as usize & (self.layout.window_words() - 1);
+        let at = spi::index(inbound) % spi::ROWS;
+        let at = at as usize * self.layout.slot_words();
+        let Some(Some(part)) = self.shards.get(spi::shard(inbound) as usize) else {
+            return;
+        };
+        let words = part.words();
+        if let (Some(head), Some(word)) = (words.get(at), words.get(at + HEAD_WORDS + word)) {
+            prefetch(head);
+            prefetch(word);
+        }
+    }
+
+    /// Asks the CPU for the numbers in slot `index`.
+    #[inline]
+    pub fn prefetch_slot(&self, index: u32) {
+        let at = (index % spi::ROWS) as usize * self.layout.slot_words();
+        let part = self.shards.get((index / spi::ROWS) as usize);
+        if let Some(Some(part)) = part
+            && let Some(head) = part.words().get(at)
+        {
+            prefetch(head);
+        }
     }
 
     /// The slot of an inbound SA that is still in it: its number and the SPI it holds both fit.

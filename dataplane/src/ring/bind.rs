@@ -15,7 +15,7 @@ use super::lent::Lent;
 use super::mapping::Mapping;
 use super::socket::{Queues, Socket, take_back};
 use crate::api::CoreId;
-use crate::frame::{BATCH, FramePool, Ledger};
+use crate::frame::{BATCH, FramePool, Ledger, Memory};
 
 /// One queue of one device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,7 +202,11 @@ fn bind_once<const N: usize>(
         cause,
     };
     let mapping = Mapping::new(total, size).map_err(in_umem)?;
-    let ledger = Arc::new(Ledger::new(owner, total.get() as usize, Some(mapping)));
+    let ledger = Arc::new(Ledger::new(
+        owner,
+        total.get() as usize,
+        Some(Memory::Umem(mapping)),
+    ));
     let mut pool = all_frames(&ledger);
     let mut sockets = Vec::with_capacity(N);
     for at in endpoints {

@@ -10,15 +10,21 @@ use culvert_wire::udp::{self, Port};
 
 use crate::api::Encapsulation;
 use crate::batch::{Batch, Layer, Packet};
-use crate::table::Rows;
+use crate::table::set::SetTable;
+use crate::table::{Here, Rows};
 use crate::verdict::{PuntKind, Reason, Verdict};
 
-/// Takes off Ethernet and outer IPv4.
+mod plain;
+
+/// Takes off Ethernet and outer IPv4, and of plain ESP all that is before it.
 ///
 /// Verdicts: Forward; Drop(OuterMalformed, OuterIpv6, NotOurs).
 pub fn outer(batch: &mut Batch, rows: &mut Rows) {
     for packet in batch.awaiting(Layer::Ethernet) {
-        if let Err(reason) = take_off_ip(packet, rows) {
+        if plain::take_off(packet, &rows.here).is_some() {
+            continue;
+        }
+        if let Err(reason) = take_off_ip(packet, &rows.here) {
             packet.drop(reason);
         }
     }
@@ -30,22 +36,25 @@ pub fn outer(batch: &mut Batch, rows: &mut Rows) {
 /// ClearUnknown, L2tpMalformed).
 pub fn transport(batch: &mut Batch, rows: &mut Rows) {
     for packet in batch.awaiting(Layer::Outer) {
-        let result = match ipv4::Protocol(packet.protocol) {
-            ipv4::Protocol::ESP => {
-                packet.encapsulation = Encapsulation::Esp;
-                packet.layer = Layer::Esp;
-                Ok(())
-            }
-            ipv4::Protocol::UDP => take_off_udp(packet, rows),
-            _ => Err(Reason::NotOurs),
-        };
-        if let Err(reason) = result {
+        if let Err(reason) = take_off_transport(packet, &rows.here, &rows.sets) {
             packet.drop(reason);
         }
     }
 }
 
-fn take_off_ip(packet: &mut Packet, rows: &Rows) -> Result<(), Reason> {
+fn take_off_transport(packet: &mut Packet, here: &Here, sets: &SetTable) -> Result<(), Reason> {
+    match ipv4::Protocol(packet.protocol) {
+        ipv4::Protocol::ESP => {
+            packet.encapsulation = Encapsulation::Esp;
+            packet.layer = Layer::Esp;
+            Ok(())
+        }
+        ipv4::Protocol::UDP => take_off_udp(packet, here, sets),
+        _ => Err(Reason::NotOurs),
+    }
+}
+
+fn take_off_ip(packet: &mut Packet, here: &Here) -> Result<(), Reason> {
     let ethernet = eth::Header::parse(packet.rest()).map_err(|_| Reason::OuterMalformed)?;
     match ethernet.ether_type {
         EtherType::IPV4 => packet.advance(ethernet.len()),
@@ -56,7 +65,7 @@ fn take_off_ip(packet: &mut Packet, rows: &Rows) -> Result<(), Reason> {
     if !ip.checksum_ok() {
         return Err(Reason::OuterMalformed);
     }
-    if !rows.here.is_local(ip.destination()) {
+    if !here.is_local(ip.destination()) {
         return Err(Reason::NotOurs);
     }
     if !is_host(ip.source()) {
@@ -64,15 +73,14 @@ fn take_off_ip(packet: &mut Packet, rows: &Rows) -> Result<(), Reason> {
     }
     let (local, remote) = (ip.destination(), ip.source());
     let (payload, protocol, ecn) = (ip.payload_range(), ip.protocol(), ip.ecn());
-    let fragment = (
-        ip.identification(),
-        ip.fragment_offset(),
-        ip.more_fragments(),
-    );
-    let layer = if ip.is_fragment() {
-        Layer::Fragment
+    let (layer, fragment) = if ip.is_fragment() {
+        let offset = u16::try_from(ip.fragment_offset()).unwrap_or(u16::MAX);
+        (
+            Layer::Fragment,
+            (ip.identification(), offset, ip.more_fragments()),
+        )
     } else {
-        Layer::Outer
+        (Layer::Outer, packet.fragment)
     };
     packet.truncate(payload.end);
     packet.advance(payload.start);
@@ -88,7 +96,7 @@ const fn is_host(address: Ipv4Addr) -> bool {
     !address.is_unspecified() && !address.is_loopback() && address.octets()[0] < 224
 }
 
-fn take_off_udp(packet: &mut Packet, rows: &Rows) -> Result<(), Reason> {
+fn take_off_udp(packet: &mut Packet, here: &Here, sets: &SetTable) -> Result<(), Reason> {
     let datagram = udp::Datagram::parse(packet.rest()).map_err(|_| Reason::OuterMalformed)?;
     let (from, to) = (datagram.source_port(), datagram.destination_port());
     let payload = datagram.payload_range();
@@ -107,7 +115,7 @@ fn take_off_udp(packet: &mut Packet, rows: &Rows) -> Result<(), Reason> {
             packet.advance(payload.start);
             nat_traversal(packet)
         }
-        Port::L2TP => clear(packet, rows),
+        Port::L2TP => clear(packet, here, sets),
         _ => Err(Reason::NotOurs),
     }
 }
@@ -161,12 +169,12 @@ fn ike(packet: &mut Packet) -> Result<(), Reason> {
 }
 
 /// Leaves `rest` at the UDP header for a peer that has a set: its L2TP goes the common way.
-fn clear(packet: &mut Packet, rows: &Rows) -> Result<(), Reason> {
-    if !rows.here.allows_clear(*packet.local.ip()) {
+fn clear(packet: &mut Packet, here: &Here, sets: &SetTable) -> Result<(), Reason> {
+    if !here.allows_clear(*packet.local.ip()) {
         return Err(Reason::ClearRefused);
     }
     packet.encapsulation = Encapsulation::Clear;
-    if let Some(set) = rows.sets.find_clear(*packet.local.ip(), packet.remote) {
+    if let Some(set) = sets.find_clear(*packet.local.ip(), packet.remote) {
         packet.set = set;
         packet.layer = Layer::Udp;
         return Ok(());
@@ -180,4 +188,17 @@ fn clear(packet: &mut Packet, rows: &Rows) -> Result<(), Reason> {
     packet.truncate(header.total_len());
     packet.verdict = Verdict::Punt(PuntKind::ClearL2tp);
     Ok(())
+}
+
+/// What becomes of a packet that is taken for anything but plain.
+#[cfg(test)]
+fn the_long_way(packet: &mut Packet, here: &Here) {
+    let sets = SetTable::new(0);
+    let taken = take_off_ip(packet, here).and_then(|()| match packet.layer {
+        Layer::Outer => take_off_transport(packet, here, &sets),
+        _ => Ok(()),
+    });
+    if let Err(reason) = taken {
+        packet.drop(reason);
+    }
 }

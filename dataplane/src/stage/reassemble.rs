@@ -33,6 +33,7 @@ fn take_in(packet: &mut Packet, rows: &mut Rows) -> Result<Verdict, Reason> {
         None => (begin(key, packet, rows)?, Verdict::Held),
     };
     let (_, offset, more) = packet.fragment;
+    let offset = usize::from(offset);
     let ecn = packet.ecn;
     let held = rows.reassembly.at(place).ok_or(Reason::NoFrame)?;
     if let Err(misfit) = held.add(offset, more, packet.rest(), ecn) {
@@ -50,7 +51,7 @@ fn take_in(packet: &mut Packet, rows: &mut Rows) -> Result<Verdict, Reason> {
 /// Makes a place for a new datagram.
 fn begin(key: Key, packet: &Packet, rows: &mut Rows) -> Result<usize, Reason> {
     let (_, offset, _) = packet.fragment;
-    if offset + packet.len() > MAX_LEN {
+    if usize::from(offset) + packet.len() > MAX_LEN {
         return Err(Reason::FragmentTooLong);
     }
     // The oldest goes, not the newest: what repeated or forged fragments began would else shut the source out until it expires.

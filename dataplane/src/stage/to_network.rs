@@ -19,15 +19,42 @@ use crate::verdict::{Reason, Verdict};
 /// TooBig, NoNeighbour, Absent).
 pub fn to_network(batch: &mut Batch, rows: &mut Rows) {
     for packet in batch.awaiting(Layer::Inner) {
+        match check(packet, rows) {
+            Ok(destination) => rows.sessions.prefetch_route(destination),
+            Err(reason) => packet.drop(reason),
+        }
+    }
+    for packet in batch.awaiting(Layer::Inner) {
         if let Err(reason) = to_core(packet, rows) {
             packet.drop(reason);
         }
     }
 }
 
+/// Cuts what follows the packet's length, and returns its destination if it may go there from this session.
+fn check(packet: &mut Packet, rows: &Rows) -> Result<Ipv4Addr, Reason> {
+    let session = rows.sessions.find(packet.session).ok_or(Reason::Absent)?;
+    let ip = ipv4::Packet::parse(packet.rest()).map_err(|_| Reason::InnerMalformed)?;
+    let (source, destination, total_len) = (ip.source(), ip.destination(), ip.total_len());
+    if !ip.checksum_ok() || ip.ttl() == 0 {
+        return Err(Reason::InnerMalformed);
+    }
+    if session.address != Some(source) {
+        return Err(Reason::InnerSource);
+    }
+    if is_martian(destination) || rows.here.is_local(destination) {
+        return Err(Reason::InnerDestination);
+    }
+    packet.truncate(total_len);
+    packet.destination = destination;
+    Ok(destination)
+}
+
 fn to_core(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
-    let destination = check(packet, rows)?;
-    mark_congestion(packet)?;
+    let destination = packet.destination;
+    if packet.ecn != Ecn::NotCapable {
+        mark_congestion(packet)?;
+    }
     if destination == rows.here.gateway {
         return answer_ping(packet);
     }
@@ -38,30 +65,25 @@ fn to_core(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
         tell_client(packet, rows, icmp::Error::TimeExceeded);
         return Err(Reason::TtlExpired);
     }
-    fit(packet, rows)?;
-    clamp(packet, rows);
+    if packet.len() > usize::from(rows.here.core_mtu) {
+        fit(packet, rows)?;
+    }
+    if protocol(packet) == Some(Protocol::TCP) {
+        clamp(packet, rows);
+    }
     let next_hop = rows.next_hop(destination).ok_or(Reason::NoNeighbour)?;
     settle(packet, rows);
     write_ethernet(packet, next_hop, rows.here.core_mac)
 }
 
-/// Cuts what follows the packet's length, and returns its destination if it may go there from this session.
-fn check(packet: &mut Packet, rows: &Rows) -> Result<Ipv4Addr, Reason> {
-    let ip = ipv4::Packet::parse(packet.rest()).map_err(|_| Reason::InnerMalformed)?;
-    let (source, destination, total_len) = (ip.source(), ip.destination(), ip.total_len());
-    if !ip.checksum_ok() || ip.ttl() == 0 {
-        return Err(Reason::InnerMalformed);
-    }
-    packet.truncate(total_len);
-    let session = rows.sessions.find(packet.session).ok_or(Reason::Absent)?;
-    if session.address != Some(source) {
-        return Err(Reason::InnerSource);
-    }
-    if is_martian(destination) || rows.here.is_local(destination) {
-        return Err(Reason::InnerDestination);
-    }
-    Ok(destination)
+#[inline]
+fn protocol(packet: &mut Packet) -> Option<Protocol> {
+    let header: &[u8; ipv4::HEADER_LEN] = packet.rest().first_chunk()?;
+    Some(Protocol(header[PROTOCOL]))
 }
+
+/// Place of the protocol in an IPv4 header (RFC 791 §3.1).
+const PROTOCOL: usize = 9;
 
 /// Whether nothing may be sent there: this network, loopback, link-local, multicast, reserved, broadcast (RFC 1812 §5.3.7, RFC 6890).
 const fn is_martian(address: Ipv4Addr) -> bool {
@@ -109,29 +131,27 @@ fn answer_ping(packet: &mut Packet) -> Result<(), Reason> {
 }
 
 /// What the core link does not carry is cut on its way to the port, unless that is forbidden.
+#[cold]
 fn fit(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
-    let mtu = rows.here.core_mtu;
     let ip = ipv4::Packet::parse(packet.rest()).map_err(|_| Reason::InnerMalformed)?;
-    if ip.total_len() > usize::from(mtu) && ip.dont_fragment() {
-        tell_client(
-            packet,
-            rows,
-            icmp::Error::FragmentationNeeded { next_hop_mtu: mtu },
-        );
-        return Err(Reason::TooBig);
+    if !ip.dont_fragment() {
+        return Ok(());
     }
-    Ok(())
+    let next_hop_mtu = rows.here.core_mtu;
+    tell_client(
+        packet,
+        rows,
+        icmp::Error::FragmentationNeeded { next_hop_mtu },
+    );
+    Err(Reason::TooBig)
 }
 
+/// A set that cannot answer yet has no path to measure.
 fn clamp(packet: &mut Packet, rows: &Rows) {
-    let Some(session) = rows.sessions.find(packet.session) else {
-        return;
-    };
-    let Some(set) = rows.sets.find(session.set) else {
-        return;
-    };
-    // A set that cannot answer yet has no path to measure.
-    if set.room > 0 {
+    if let Some(session) = rows.sessions.find(packet.session)
+        && let Some(set) = rows.sets.find(session.set)
+        && set.room > 0
+    {
         mss::clamp(packet.rest(), session.inner_mtu(set.room));
     }
 }
@@ -148,7 +168,7 @@ fn settle(packet: &mut Packet, rows: &mut Rows) {
         .filter(|_| packet.out.is_some())
     {
         // Not where the SA's next packet would begin: one before this in the batch may have changed that.
-        let place = at.saturating_sub(packet.opened_at);
+        let place = at.saturating_sub(packet.opened.0.into());
         sa.place = u8::try_from(place).unwrap_or(sa.place);
     }
 }
@@ -158,16 +178,10 @@ fn write_ethernet(
     destination: MacAddress,
     source: MacAddress,
 ) -> Result<(), Reason> {
-    let header = eth::Header {
-        destination,
-        source,
-        tags: [None; eth::MAX_TAGS],
-        ether_type: EtherType::IPV4,
-    };
     let front = packet
         .prepend(eth::HEADER_LEN)
-        .ok_or(Reason::InnerMalformed)?;
-    header.emit(front).map_err(|_| Reason::InnerMalformed)?;
+        .and_then(<[u8]>::first_chunk_mut);
+    *front.ok_or(Reason::InnerMalformed)? = eth::untagged(destination, source, EtherType::IPV4);
     packet.layer = Layer::Ethernet;
     packet.frame.set_len(packet.end() - HEADROOM);
     Ok(())

@@ -1,5 +1,7 @@
 //! A fixed-size map from 64-bit keys to row numbers: open addressing with linear probing, never allocates after it is made.
 
+use crate::mem::prefetch;
+
 /// Marks an empty place; no row has this number.
 const EMPTY: u32 = u32::MAX;
 
@@ -33,7 +35,16 @@ impl Index {
         }
     }
 
+    /// Asks the CPU for the place where `key` is looked for first.
+    #[inline]
+    pub fn prefetch(&self, key: u64) {
+        if let Some(place) = self.places.get(self.home(key)) {
+            prefetch(place);
+        }
+    }
+
     /// The row of `key`.
+    #[inline]
     pub fn find(&self, key: u64) -> Option<u32> {
         let place = self.places.get(self.probe(key))?;
         (place.row != EMPTY).then_some(place.row)
@@ -82,6 +93,7 @@ impl Index {
     }
 
     /// The place of `key`, or the empty one where it would go. Half load leaves one always empty.
+    #[inline]
     fn probe(&self, key: u64) -> usize {
         let mut at = self.home(key);
         while let Some(place) = self.places.get(at) {
@@ -93,6 +105,7 @@ impl Index {
         at
     }
 
+    #[inline]
     const fn home(&self, key: u64) -> usize {
         let mixed = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let folded = mixed ^ (mixed >> 32);

@@ -70,7 +70,23 @@ impl Here {
         }
     }
 
+    /// A gateway at `local`.
+    #[cfg(test)]
+    pub(crate) fn at(local: Ipv4Addr) -> Self {
+        Self {
+            local: vec![local],
+            clear: Vec::new(),
+            gateway: Ipv4Addr::UNSPECIFIED,
+            outer_mac: MacAddress::default(),
+            outer_mtu: 1_500,
+            core_mac: MacAddress::default(),
+            core_mtu: 1_500,
+            kernel_mac: None,
+        }
+    }
+
     /// Whether tunnel traffic to `address` is ours.
+    #[inline]
     pub fn is_local(&self, address: Ipv4Addr) -> bool {
         self.local.contains(&address)
     }
@@ -208,6 +224,7 @@ impl Rows {
     }
 
     /// Where frames for `destination` on the core side go; asks for it if that is not known.
+    #[inline]
     pub fn next_hop(&mut self, destination: Ipv4Addr) -> Option<MacAddress> {
         if let Some(kernel) = self.here.kernel_mac {
             return Some(kernel);
@@ -223,8 +240,10 @@ impl Rows {
     }
 
     /// Whether `address` is a client's, on whichever core.
+    #[inline]
     pub fn is_client(&self, address: Ipv4Addr) -> bool {
-        self.sessions.route(address).is_some() || self.whereabouts.directory.find(address).is_some()
+        self.sessions.route(address).is_some()
+            || (!self.whereabouts.is_alone() && self.whereabouts.directory.find(address).is_some())
     }
 
     /// Whether one more packet of our own may be made now.
@@ -261,8 +280,8 @@ impl Rows {
     /// Seals with the outbound SA in `row`, or with none.
     pub fn activate(&mut self, id: SetId, row: Option<SaRow>) {
         let suite = row
-            .and_then(|row| self.sas.outbound(row)?.context.as_ref())
-            .map(|context| context.suite());
+            .and_then(|row| self.sas.outbound(row))
+            .map(|sa| sa.context.suite());
         if let Some(set) = self.sets.find_mut(id) {
             set.current = row;
             set.measure(self.here.outer_mtu, suite);
@@ -271,6 +290,7 @@ impl Rows {
 }
 
 /// The replay window of an inbound SA, `words` words wide.
+#[inline]
 pub fn window(continuity: &mut Continuity, spi: Spi, words: u16) -> Option<Window<'_>> {
     let slot = continuity.find(spi)?;
     let words = slot.window.get_mut(..usize::from(words))?;

@@ -44,7 +44,7 @@ pub struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    /// Views `words` as a window of `64 · words.len()` packets whose highest accepted sequence number is `top`.
+    /// Views `words`, 1 to 128 and a power of two, as a window of `64 · words.len()` packets whose highest accepted sequence number is `top`.
     pub const fn new(top: &'a mut u32, words: &'a mut [u64]) -> Self {
         Self { top, words }
     }
@@ -53,6 +53,7 @@ impl<'a> Window<'a> {
     ///
     /// # Errors
     /// A [`Refusal`] says why not.
+    #[inline]
     pub fn check(&self, sequence: u32) -> Result<(), Refusal> {
         if sequence == 0 {
             return Err(Refusal::Zero);
@@ -74,6 +75,7 @@ impl<'a> Window<'a> {
     ///
     /// # Errors
     /// As [`Window::check`], which a packet of the same burst may have made out of date.
+    #[inline]
     pub fn mark(&mut self, sequence: u32) -> Result<Marked, Refusal> {
         self.check(sequence)?;
         let marked = if sequence > *self.top {
@@ -92,12 +94,17 @@ impl<'a> Window<'a> {
         Ok(marked)
     }
 
-    fn width(&self) -> u32 {
-        u32::try_from(self.words.len()).map_or(0, |words| words.saturating_mul(64))
+    #[inline]
+    const fn width(&self) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "at most 128 words")]
+        let words = self.words.len() as u32;
+        words * 64
     }
 
-    fn place(&self, sequence: u32) -> (usize, u64) {
-        let at = sequence.checked_rem(self.width()).unwrap_or(0);
+    /// The width is a power of two, so this is the remainder.
+    #[inline]
+    const fn place(&self, sequence: u32) -> (usize, u64) {
+        let at = sequence & self.width().wrapping_sub(1);
         ((at / 64) as usize, 1 << (at % 64))
     }
 
@@ -108,7 +115,7 @@ impl<'a> Window<'a> {
             self.words.fill(0);
             return;
         }
-        let mut at = before.wrapping_add(1) % width;
+        let mut at = before.wrapping_add(1) & (width - 1);
         let mut left = count;
         while left > 0 {
             let in_word = (64 - at % 64).min(left);
@@ -116,7 +123,7 @@ impl<'a> Window<'a> {
             if let Some(bits) = self.words.get_mut((at / 64) as usize) {
                 *bits &= !mask;
             }
-            at = (at + in_word) % width;
+            at = (at + in_word) & (width - 1);
             left -= in_word;
         }
     }
@@ -218,7 +225,7 @@ mod tests {
         /// Against a set of everything accepted and the highest of it.
         #[test]
         fn the_window_agrees_with_a_plain_model(
-            words in 1_u32..=5,
+            words in (0_u32..=5).prop_map(|power| 1 << power),
             steps in proptest::collection::vec((any::<u16>(), 0_u8..8), 1..400),
         ) {
             let width = 64 * words;

@@ -4,11 +4,12 @@
 //! inbound SPI   shard 10 │ row 10 │ tag 12        shard → block of this core, or none
 //!               └──────── index ────┘             row = block · 1,024 + row; the tag is compared with the whole SPI
 //! ```
-//! A core holds only the shards it owns. Keys stay in boxes that the IPC thread made and gets back to wipe.
+//! A core holds only the shards it owns. The IPC thread expands keys, and gets them back to wipe.
 
 use culvert_crypto::{OpenContext, SealContext};
 
-use crate::api::{SetId, Spi, spi};
+use crate::api::{SessionRow, SetId, Spi, spi};
+use crate::mem::prefetch;
 use crate::moment::Moment;
 
 /// A row of this core's tables, counted over its own shards.
@@ -24,14 +25,16 @@ pub struct InboundSa {
     /// Its set.
     pub set: SetId,
     /// Its keys.
-    pub context: Option<Box<OpenContext>>,
+    pub context: OpenContext,
     /// When its last valid packet came.
     pub last_used: Moment,
     /// Valid packets.
     pub packets: u64,
     /// Sealed bytes of valid packets.
     pub bytes: u64,
-    /// Words of its replay window: 1 to 128.
+    /// The session of its last packet: most likely that of the next one too.
+    pub session: SessionRow,
+    /// Words of its replay window: 1 to 128, a power of two.
     pub window_words: u16,
     /// Where in the plaintext the last packet's inner IP header stood.
     pub place: u8,
@@ -50,7 +53,7 @@ pub struct OutboundSa {
     /// Its set.
     pub set: SetId,
     /// Its keys.
-    pub context: Option<Box<SealContext>>,
+    pub context: SealContext,
     /// Index of its slot in the continuity memory.
     pub slot: u32,
     /// When it was installed, counted over the set's SAs.
@@ -111,6 +114,7 @@ impl SaTable {
     }
 
     /// The row that `spi` names, if its shard is this core's; the row may hold another SA, or none.
+    #[inline]
     pub fn row(&self, spi: Spi) -> Option<SaRow> {
         let block = *self.blocks.get(spi::shard(spi) as usize)?;
         (block != ELSEWHERE)
@@ -118,27 +122,48 @@ impl SaTable {
     }
 
     /// The inbound SA of `spi`.
+    #[inline]
     pub fn find(&self, spi: Spi) -> Option<SaRow> {
         let row = self.row(spi)?;
         (self.inbound(row)?.spi == spi).then_some(row)
     }
 
     /// The inbound SA in `row`.
+    #[inline]
     pub fn inbound(&self, row: SaRow) -> Option<&InboundSa> {
         self.inbound.get(row.0 as usize)?.as_ref()
     }
 
     /// The inbound SA in `row`, to change.
+    #[inline]
     pub fn inbound_mut(&mut self, row: SaRow) -> Option<&mut InboundSa> {
         self.inbound.get_mut(row.0 as usize)?.as_mut()
     }
 
+    /// Asks the CPU for the inbound half of `row`.
+    #[inline]
+    pub fn prefetch_inbound(&self, row: SaRow) {
+        if let Some(sa) = self.inbound.get(row.0 as usize) {
+            prefetch(sa);
+        }
+    }
+
+    /// Asks the CPU for the outbound half of `row`.
+    #[inline]
+    pub fn prefetch_outbound(&self, row: SaRow) {
+        if let Some(sa) = self.outbound.get(row.0 as usize) {
+            prefetch(sa);
+        }
+    }
+
     /// The outbound SA in `row`.
+    #[inline]
     pub fn outbound(&self, row: SaRow) -> Option<&OutboundSa> {
         self.outbound.get(row.0 as usize)?.as_ref()
     }
 
     /// The outbound SA in `row`, to change.
+    #[inline]
     pub fn outbound_mut(&mut self, row: SaRow) -> Option<&mut OutboundSa> {
         self.outbound.get_mut(row.0 as usize)?.as_mut()
     }
@@ -168,16 +193,21 @@ impl SaTable {
 
 #[cfg(test)]
 mod tests {
+    use culvert_crypto::{AesKey, Engine, Suite};
+
     use super::*;
+
+    const SUITE: Suite = Suite::AesGcm(AesKey::Bits128);
 
     fn inbound(spi: Spi) -> InboundSa {
         InboundSa {
             spi,
             set: SetId(0),
-            context: None,
+            context: OpenContext::new(Engine::PORTABLE, SUITE, &[0; SUITE.key_len()]).unwrap(),
             last_used: Moment::START,
             packets: 0,
             bytes: 0,
+            session: SessionRow(0),
             window_words: 16,
             place: 20,
             is_used: false,

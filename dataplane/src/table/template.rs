@@ -10,6 +10,8 @@ use culvert_wire::eth::{self, EtherType, MacAddress};
 use culvert_wire::ipv4::{self, Ecn, Protocol};
 use culvert_wire::udp::{self, Port};
 
+/// Bytes of a template without UDP.
+const BARE_LEN: usize = eth::HEADER_LEN + ipv4::HEADER_LEN;
 /// Bytes of the longest template.
 const MAX_LEN: usize = eth::HEADER_LEN + ipv4::HEADER_LEN + udp::HEADER_LEN;
 
@@ -104,9 +106,14 @@ impl Template {
         identification: u16,
         ecn: Ecn,
     ) -> Option<()> {
-        let header = frame.get_mut(..self.len())?;
-        header.copy_from_slice(self.bytes.get(..self.len())?);
-        let ip = header.get_mut(eth::HEADER_LEN..)?;
+        // Lengths that are known when this is compiled make these copies a few moves.
+        match self.wrapping {
+            Wrapping::Bare(_) => {
+                *frame.first_chunk_mut::<BARE_LEN>()? = *self.bytes.first_chunk()?;
+            }
+            Wrapping::Udp => *frame.first_chunk_mut()? = self.bytes,
+        }
+        let ip = frame.get_mut(eth::HEADER_LEN..self.len())?;
         let total_len = self.len() - eth::HEADER_LEN + payload_len;
         let fixed = ip.first_chunk_mut::<{ ipv4::HEADER_LEN }>()?;
         ipv4::set_length(fixed, u16::try_from(total_len).ok()?, identification);

@@ -6,10 +6,12 @@
 //! UDP 4500, ESP        AF_XDP                         AF_XDP    the kernel, with a route to 10.99.1.10
 //! ```
 
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use culvert_crypto::{AesKey, Engine, Integrity, OpenContext, OpenOp, SealContext, SealOp, Suite};
 use culvert_dataplane::api::{
@@ -30,6 +32,7 @@ use culvert_wire::icmp::{Echo, EchoKind};
 use culvert_wire::ipv4::{self, Protocol};
 use culvert_wire::udp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Pid;
 
 use crate::harness::{Namespace, Pair, can_run};
 use crate::steer::{GATEWAY, PATIENCE, load, register};
@@ -353,6 +356,8 @@ struct Scene {
     clients: Vec<Client>,
     links: Vec<Link>,
     threads: Vec<thread::JoinHandle<io::Result<()>>>,
+    /// The threads as the kernel numbers them.
+    tids: Vec<Pid>,
     _steering: Steering,
 }
 
@@ -369,6 +374,7 @@ impl Scene {
             .client
             .enter(|| UdpSocket::bind("10.77.0.1:4500").unwrap());
         let (mut clients, mut links, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+        let (told, tids) = mpsc::channel();
         for (core, exchange) in (0..cores).zip(mesh) {
             let ends = [endpoint("gateway0", core), endpoint("core0", core)];
             let bound = pair
@@ -386,7 +392,11 @@ impl Scene {
             let (near, link) = link::pair(CoreId(core)).unwrap();
             let worker = Worker::new(&config, (outer, inner), pool, shards(), continuity, near);
             let worker = worker.joined_by(exchange);
-            threads.push(thread::spawn(move || worker.run()));
+            let told = told.clone();
+            threads.push(thread::spawn(move || {
+                told.send(rustix::thread::gettid()).unwrap();
+                worker.run()
+            }));
             links.push(link);
             clients.push(Client::new(core, socket.try_clone().unwrap()));
         }
@@ -400,8 +410,18 @@ impl Scene {
             clients,
             links,
             threads,
+            tids: tids.iter().take(cores.into()).collect(),
             _steering: steering,
         }
+    }
+
+    /// Processor time of the workers so far.
+    fn processor_time(&self) -> Duration {
+        let of_thread = |tid: &Pid| {
+            let text = fs::read_to_string(format!("/proc/self/task/{tid}/schedstat")).unwrap();
+            text.split(' ').next().unwrap().parse::<u64>().unwrap()
+        };
+        Duration::from_nanos(self.tids.iter().map(of_thread).sum())
     }
 
     fn end(self) {
@@ -438,6 +458,38 @@ fn a_client_whose_packets_arrive_on_another_queue_is_served() {
     let given: u64 = ledgers.iter().map(|counters| counters.outer.given).sum();
     let taken: u64 = ledgers.iter().map(|counters| counters.outer.taken).sum();
     assert_eq!((given, taken), (10, 10), "{ledgers:#?}");
+    scene.end();
+}
+
+/// A busy loop would take two seconds of two processors; asleep, each looks around once a second.
+#[test]
+fn idle_cores_take_no_processor_time_and_wake_for_a_packet_and_for_each_other() {
+    if !can_run("idle_cores_take_no_processor_time_and_wake_for_a_packet_and_for_each_other") {
+        return;
+    }
+    let mut scene = Scene::new(2);
+    for _ in 0..3 {
+        for client in &mut scene.clients {
+            client.ping(HOST, 56);
+        }
+        let (began, before) = (Instant::now(), scene.processor_time());
+        let socket = &scene.clients[0].socket;
+        socket
+            .set_read_timeout(Some(Duration::from_secs(1)))
+            .unwrap();
+        let nothing = socket.recv(&mut [0; 100]).map_err(|error| error.kind());
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(
+            nothing,
+            Err(io::ErrorKind::WouldBlock),
+            "nothing is to come"
+        );
+        let (passed, taken) = (began.elapsed(), scene.processor_time() - before);
+        assert!(
+            taken < passed / 50,
+            "{taken:?} of processor time in {passed:?}"
+        );
+    }
     scene.end();
 }
 

@@ -17,7 +17,7 @@ use culvert_dataplane::mem::continuity::{self, Continuity};
 use culvert_dataplane::moment::Moment;
 use culvert_dataplane::port::memory::{self, MemoryPort, Peer};
 use culvert_dataplane::verdict::{Counters, PuntKind, Reason};
-use culvert_dataplane::worker::Worker;
+use culvert_dataplane::worker::{self, Worker};
 use culvert_wire::eth::{self, EtherType, MacAddress};
 use culvert_wire::ipv4;
 use culvert_wire::udp;
@@ -115,12 +115,17 @@ impl Gateway {
 
     /// As many cores as `workers`, connected with each other; the n-th owns shard n.
     pub(crate) fn cores(workers: u16) -> Vec<Self> {
+        Self::sharing(workers, workers)
+    }
+
+    /// As many cores as `workers`, connected with each other, that share `shards`.
+    pub(crate) fn sharing(workers: u16, shards: u16) -> Vec<Self> {
         let mut config = config();
-        config.limits.shards = workers;
-        let mut all = Continuity::open(&continuity::create(workers, 1_024).unwrap()).unwrap();
-        let mesh = handoff::mesh(usize::from(workers), workers, config.limits.sessions).unwrap();
+        config.limits.shards = shards;
+        let mut all = Continuity::open(&continuity::create(shards, 1_024).unwrap()).unwrap();
+        let mesh = handoff::mesh(usize::from(workers), shards, config.limits.sessions).unwrap();
         let core = |(core, exchange): (u16, Exchange)| {
-            let shards = core..core + 1;
+            let shards = worker::shards(shards, CoreId(core as u8), usize::from(workers));
             let continuity = all.split_off(shards.clone());
             Self::assemble(
                 &config,
@@ -172,6 +177,13 @@ impl Gateway {
     /// Frames that are here: free or in rings of the ports.
     pub(crate) fn frames(&self) -> usize {
         self.worker.rows().pool.free() + self.worker.held_by_ports()
+    }
+
+    /// Frames that are here on their way: held for reassembly, handed over by another core, or waiting to go home.
+    pub(crate) fn frames_passing(&self) -> usize {
+        let rows = self.worker.rows();
+        let held = rows.counters.outer.in_flight as usize;
+        held + rows.pool.strays() + self.worker.handed_waiting()
     }
 
     pub(crate) fn turn(&mut self) {

@@ -12,7 +12,7 @@ use crate::round_trip::fragments;
 
 /// One thing that happens to a gateway.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Good(u32),
     Fragmented(u32, usize, usize),
     Control(u32),
@@ -27,7 +27,7 @@ enum Step {
     Wait(u32),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     let bytes = || proptest::collection::vec(any::<u8>(), 0..200);
     prop_oneof![
         4 => (1_u32..400).prop_map(Step::Good),
@@ -44,7 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn perform(step: &Step, gateway: &mut Gateway, client: &Client, sequence: &mut u32) {
+pub(crate) fn perform(step: &Step, gateway: &mut Gateway, client: &Client, sequence: &mut u32) {
     match step {
         Step::Good(number) => {
             gateway

@@ -9,9 +9,11 @@
 mod captures;
 mod churn;
 mod commands;
+mod crowd;
 mod gateway;
 mod handoff;
 mod law;
 mod reasons;
 mod round_trip;
+mod shuffle;
 mod thread;

@@ -102,6 +102,20 @@ pub struct Header {
     pub ether_type: EtherType,
 }
 
+/// A header without tags, to be sent.
+#[inline]
+pub fn untagged(
+    destination: MacAddress,
+    source: MacAddress,
+    ether_type: EtherType,
+) -> [u8; HEADER_LEN] {
+    let mut header = [0; HEADER_LEN];
+    fixed::put(&mut header, field::DESTINATION, destination.0);
+    fixed::put(&mut header, field::SOURCE, source.0);
+    fixed::put_u16(&mut header, field::ETHER_TYPE, ether_type.0);
+    header
+}
+
 impl Header {
     /// Reads the header at the front of `frame`; the payload starts at [`Header::len`].
     ///

@@ -230,6 +230,9 @@ impl<'a> Packet<'a> {
     /// Whether the header's checksum holds.
     #[inline]
     pub fn checksum_ok(&self) -> bool {
+        if self.header_len == HEADER_LEN {
+            return checksum::of(self.fixed) == 0;
+        }
         checksum::of(self.header()) == 0
     }
 

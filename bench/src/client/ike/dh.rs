@@ -1,18 +1,28 @@
-//! Diffie–Hellman groups of IKEv1: MODP-2048 (RFC 3526 §3) and the NIST curves (RFC 5903).
+//! Diffie–Hellman groups of IKEv1: MODP (RFC 2409 §6.2, RFC 3526) and the NIST curves (RFC 5903).
 
-use crypto_bigint::modular::{FixedMontyForm, FixedMontyParams};
-use crypto_bigint::{Odd, U2048};
+use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
+use crypto_bigint::{BoxedUint, Odd};
 use p256::elliptic_curve::Generate;
 use p256::elliptic_curve::sec1::ToSec1Point;
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 use zeroize::Zeroizing;
 
+mod primes;
+
 /// A group that phase 1 may negotiate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
+    /// Group 2.
+    Modp1024,
+    /// Group 5.
+    Modp1536,
     /// Group 14.
     Modp2048,
+    /// Group 15.
+    Modp3072,
+    /// Group 16.
+    Modp4096,
     /// Group 19.
     Ecp256,
     /// Group 20.
@@ -25,12 +35,19 @@ pub struct BadPublicValue;
 
 /// An ephemeral private value.
 pub enum Secret {
-    /// Exponent in group 14.
-    Modp2048(Box<Zeroizing<U2048>>),
+    /// Exponent in a MODP group.
+    Modp(Box<Modp>),
     /// Scalar on P-256.
     Ecp256(Box<p256::SecretKey>),
     /// Scalar on P-384.
     Ecp384(Box<p384::SecretKey>),
+}
+
+/// An exponent with the modulus of its group.
+pub struct Modp {
+    params: BoxedMontyParams,
+    exponent: Zeroizing<BoxedUint>,
+    len: usize,
 }
 
 impl std::fmt::Debug for Secret {
@@ -39,30 +56,18 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-const PRIME: Odd<U2048> = Odd::from_be_hex(concat!(
-    "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74",
-    "020BBEA63B139B22514A08798E3404DDEF9519B3CD3A431B302B0A6DF25F1437",
-    "4FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7ED",
-    "EE386BFB5A899FA5AE9F24117C4B1FE649286651ECE45B3DC2007CB8A163BF05",
-    "98DA48361C55D39A69163FA8FD24CF5F83655D23DCA3AD961C62F356208552BB",
-    "9ED529077096966D670C354E4ABC9804F1746C08CA18217C32905E462E36CE3B",
-    "E39E772C180E86039B2783A2EC07A28FB5C55DF06F4C52C9DE2BCBF695581718",
-    "3995497CEA956AE515D2261898FA051015728E5A8AACAA68FFFFFFFFFFFFFFFF"
-));
-
-/// Bits of a MODP-2048 exponent: twice the strength of the group (RFC 3526 §8), rounded up.
-const EXPONENT_BYTES: usize = 40;
+/// Bytes of a MODP exponent: twice the strength of the largest group (RFC 7919 Appendix A), rounded up.
+const EXPONENT_BYTES: usize = 48;
 
 impl Group {
     /// Draws a private value.
     pub fn generate(self, rng: &mut ChaCha20Rng) -> Secret {
         match self {
-            Self::Modp2048 => {
-                let mut bytes = Zeroizing::new([0; 256]);
-                let at = bytes.len() - EXPONENT_BYTES;
-                rng.fill_bytes(bytes.split_at_mut(at).1);
-                Secret::Modp2048(Box::new(Zeroizing::new(U2048::from_be_slice(&*bytes))))
-            }
+            Self::Modp1024 => Modp::generate(primes::P1024, rng),
+            Self::Modp1536 => Modp::generate(primes::P1536, rng),
+            Self::Modp2048 => Modp::generate(primes::P2048, rng),
+            Self::Modp3072 => Modp::generate(primes::P3072, rng),
+            Self::Modp4096 => Modp::generate(primes::P4096, rng),
             Self::Ecp256 => Secret::Ecp256(Box::new(p256::SecretKey::generate_from_rng(rng))),
             Self::Ecp384 => Secret::Ecp384(Box::new(p384::SecretKey::generate_from_rng(rng))),
         }
@@ -70,10 +75,10 @@ impl Group {
 }
 
 impl Secret {
-    /// The public value as it stands in a KE payload: 256, 64 or 96 bytes.
+    /// The public value as it stands in a KE payload: as long as the prime, 64 or 96 bytes.
     pub fn public_value(&self) -> Vec<u8> {
         match self {
-            Self::Modp2048(exponent) => power(&U2048::from_u8(2), exponent).to_vec(),
+            Self::Modp(modp) => modp.power(&number(&[2], modp.len)),
             Self::Ecp256(secret) => {
                 coordinates(secret.public_key().to_sec1_point(false).as_bytes())
             }
@@ -83,13 +88,13 @@ impl Secret {
         }
     }
 
-    /// The shared secret g^xy: 256, 32 or 48 bytes.
+    /// The shared secret g^xy: as long as the prime, 32 or 48 bytes.
     ///
     /// # Errors
     /// [`BadPublicValue`] if the length is wrong, the point is not on the curve, or the number is not within 2 to p − 2.
     pub fn agree(&self, theirs: &[u8]) -> Result<Zeroizing<Vec<u8>>, BadPublicValue> {
         match self {
-            Self::Modp2048(exponent) => agree_modp(exponent, theirs),
+            Self::Modp(modp) => modp.agree(theirs),
             Self::Ecp256(secret) => {
                 let point = p256::PublicKey::from_sec1_bytes(&uncompressed(theirs, 64)?);
                 let shared = secret.diffie_hellman(&point.map_err(|_| BadPublicValue)?);
@@ -104,24 +109,48 @@ impl Secret {
     }
 }
 
-fn agree_modp(exponent: &U2048, theirs: &[u8]) -> Result<Zeroizing<Vec<u8>>, BadPublicValue> {
-    if theirs.len() != 256 {
-        return Err(BadPublicValue);
+impl Modp {
+    fn generate(prime: &str, rng: &mut ChaCha20Rng) -> Secret {
+        let len = prime.len() / 2;
+        let prime = BoxedUint::from_be_hex(prime, bits(len))
+            .into_option()
+            .and_then(|prime| Odd::new(prime).into_option())
+            .expect("the primes are hexadecimal and odd");
+        let mut exponent = Zeroizing::new([0; EXPONENT_BYTES]);
+        rng.fill_bytes(exponent.as_mut_slice());
+        Secret::Modp(Box::new(Self {
+            params: BoxedMontyParams::new_vartime(prime),
+            exponent: Zeroizing::new(number(&*exponent, EXPONENT_BYTES)),
+            len,
+        }))
     }
-    let public = U2048::from_be_slice(theirs);
-    let largest = PRIME.get().wrapping_sub(&U2048::from_u8(2));
-    if public < U2048::from_u8(2) || public > largest {
-        return Err(BadPublicValue);
+
+    fn agree(&self, theirs: &[u8]) -> Result<Zeroizing<Vec<u8>>, BadPublicValue> {
+        if theirs.len() != self.len {
+            return Err(BadPublicValue);
+        }
+        let public = number(theirs, self.len);
+        let two = number(&[2], self.len);
+        let largest = self.params.modulus().as_ref().wrapping_sub(&two);
+        if public < two || public > largest {
+            return Err(BadPublicValue);
+        }
+        Ok(Zeroizing::new(self.power(&public)))
     }
-    Ok(Zeroizing::new(power(&public, exponent).to_vec()))
+
+    fn power(&self, base: &BoxedUint) -> Vec<u8> {
+        let base = BoxedMontyForm::new(base.clone(), &self.params);
+        base.pow(&self.exponent).retrieve().to_be_bytes().into_vec()
+    }
 }
 
-fn power(base: &U2048, exponent: &U2048) -> [u8; 256] {
-    let params = FixedMontyParams::new_vartime(PRIME);
-    let raised = FixedMontyForm::new(base, &params).pow(exponent).retrieve();
-    let mut bytes = [0; 256];
-    bytes.copy_from_slice(raised.to_be_bytes().as_ref());
-    bytes
+/// A big-endian number with room for `len` bytes.
+fn number(bytes: &[u8], len: usize) -> BoxedUint {
+    BoxedUint::from_be_slice_truncated(bytes, bits(len))
+}
+
+fn bits(bytes: usize) -> u32 {
+    u32::try_from(bytes * 8).unwrap_or(u32::MAX)
 }
 
 /// x and y without the tag byte of SEC 1 (RFC 5903 §7).
@@ -141,7 +170,15 @@ mod tests {
     use super::*;
     use rand_core::SeedableRng;
 
-    const GROUPS: [Group; 3] = [Group::Modp2048, Group::Ecp256, Group::Ecp384];
+    const GROUPS: [Group; 7] = [
+        Group::Modp1024,
+        Group::Modp1536,
+        Group::Modp2048,
+        Group::Modp3072,
+        Group::Modp4096,
+        Group::Ecp256,
+        Group::Ecp384,
+    ];
 
     #[test]
     fn both_sides_agree_in_every_group() {

@@ -109,7 +109,11 @@ const fn hash_id(hash: Hash) -> HashId {
 
 const fn group_id(group: Group) -> GroupId {
     match group {
+        Group::Modp1024 => GroupId::MODP_1024,
+        Group::Modp1536 => GroupId::MODP_1536,
         Group::Modp2048 => GroupId::MODP_2048,
+        Group::Modp3072 => GroupId::MODP_3072,
+        Group::Modp4096 => GroupId::MODP_4096,
         Group::Ecp256 => GroupId::ECP_256,
         Group::Ecp384 => GroupId::ECP_384,
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! group             public value on the wire     shared secret     private scalar
-//! MODP 2, 5, 14     128, 192, 256 bytes          as long as p      32, 32, 40 random bytes
+//! MODP 2, 5, 14     128, 192, 256 bytes          as long as p      32 random bytes
+//! MODP 15, 16       384, 512 bytes               as long as p      36, 42 random bytes
 //! ECP 19, 20        x ‖ y: 64, 96 bytes          x: 32, 48 bytes   1 to order − 1: 32, 48 bytes
 //! ```
 //! Numbers are big-endian and keep leading zeros. A peer's public value is checked before it is used: 0, 1, p − 1 and everything from p on,
@@ -13,6 +14,7 @@ mod modp;
 
 use std::fmt;
 
+use aws_lc_rs::agreement::{ECDH_P256, ECDH_P384};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -28,6 +30,10 @@ pub enum Group {
     Modp1536,
     /// Group 14.
     Modp2048,
+    /// Group 15.
+    Modp3072,
+    /// Group 16.
+    Modp4096,
     /// Group 19: NIST P-256.
     Ecp256,
     /// Group 20: NIST P-384.
@@ -36,10 +42,12 @@ pub enum Group {
 
 impl Group {
     /// Every group.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Modp1024,
         Self::Modp1536,
         Self::Modp2048,
+        Self::Modp3072,
+        Self::Modp4096,
         Self::Ecp256,
         Self::Ecp384,
     ];
@@ -50,6 +58,8 @@ impl Group {
             2 => Some(Self::Modp1024),
             5 => Some(Self::Modp1536),
             14 => Some(Self::Modp2048),
+            15 => Some(Self::Modp3072),
+            16 => Some(Self::Modp4096),
             19 => Some(Self::Ecp256),
             20 => Some(Self::Ecp384),
             _ => None,
@@ -62,6 +72,8 @@ impl Group {
             Self::Modp1024 => 2,
             Self::Modp1536 => 5,
             Self::Modp2048 => 14,
+            Self::Modp3072 => 15,
+            Self::Modp4096 => 16,
             Self::Ecp256 => 19,
             Self::Ecp384 => 20,
         }
@@ -73,6 +85,8 @@ impl Group {
             Self::Modp1024 => 128,
             Self::Modp1536 => 192,
             Self::Modp2048 => 256,
+            Self::Modp3072 => 384,
+            Self::Modp4096 => 512,
             Self::Ecp256 => 64,
             Self::Ecp384 => 96,
         }
@@ -81,18 +95,22 @@ impl Group {
     /// Bytes of a shared secret.
     pub const fn shared_len(self) -> usize {
         match self {
-            Self::Modp1024 | Self::Modp1536 | Self::Modp2048 => self.public_len(),
             Self::Ecp256 | Self::Ecp384 => self.public_len() / 2,
+            Self::Modp1024 | Self::Modp1536 | Self::Modp2048 | Self::Modp3072 | Self::Modp4096 => {
+                self.public_len()
+            }
         }
     }
 
     /// Bytes of a private scalar that we draw.
     ///
-    /// RFC 3526 §8 puts group 5 at up to 120 and group 14 at up to 160 bits of strength; an exponent has twice as many bits.
+    /// Not less than what NIST SP 800-56A rev. 3 (224, 256 and 304 bits for groups 14, 15 and 16) and RFC 7919 Appendix A (225, 275 and
+    /// 325 for primes of their lengths) ask for: an exponent has twice as many bits as the group has strength.
     const fn scalar_len(self) -> usize {
         match self {
-            Self::Modp1024 | Self::Modp1536 | Self::Ecp256 => 32,
-            Self::Modp2048 => 40,
+            Self::Modp1024 | Self::Modp1536 | Self::Modp2048 | Self::Ecp256 => 32,
+            Self::Modp3072 => 36,
+            Self::Modp4096 => 42,
             Self::Ecp384 => 48,
         }
     }
@@ -167,8 +185,10 @@ pub fn agree(private: &Private, peer_public: &[u8]) -> Result<SharedSecret, DhEr
         Group::Modp1024 => modp::agree::<modp::P1024, _>(scalar, peer_public),
         Group::Modp1536 => modp::agree::<modp::P1536, _>(scalar, peer_public),
         Group::Modp2048 => modp::agree::<modp::P2048, _>(scalar, peer_public),
-        Group::Ecp256 => ecp::agree::<p256::NistP256>(scalar, peer_public),
-        Group::Ecp384 => ecp::agree::<p384::NistP384>(scalar, peer_public),
+        Group::Modp3072 => modp::agree::<modp::P3072, _>(scalar, peer_public),
+        Group::Modp4096 => modp::agree::<modp::P4096, _>(scalar, peer_public),
+        Group::Ecp256 => ecp::agree(&ECDH_P256, scalar, peer_public),
+        Group::Ecp384 => ecp::agree(&ECDH_P384, scalar, peer_public),
     }
     .map(|secret| SharedSecret(KeyMaterial::new(secret)))
 }
@@ -181,9 +201,13 @@ impl Private {
     pub fn from_bytes(group: Group, scalar: &[u8]) -> Result<Self, DhError> {
         let scalar = KeyMaterial::new(Zeroizing::new(scalar.to_vec()));
         match group {
-            Group::Modp1024 | Group::Modp1536 | Group::Modp2048 => modp::check(scalar.expose()),
-            Group::Ecp256 => ecp::check::<p256::NistP256>(scalar.expose()),
-            Group::Ecp384 => ecp::check::<p384::NistP384>(scalar.expose()),
+            Group::Ecp256 => ecp::check(&ECDH_P256, scalar.expose()),
+            Group::Ecp384 => ecp::check(&ECDH_P384, scalar.expose()),
+            Group::Modp1024
+            | Group::Modp1536
+            | Group::Modp2048
+            | Group::Modp3072
+            | Group::Modp4096 => modp::check(scalar.expose()),
         }?;
         Ok(Self { group, scalar })
     }
@@ -203,8 +227,10 @@ impl Private {
             Group::Modp1024 => modp::public::<modp::P1024, _>(scalar),
             Group::Modp1536 => modp::public::<modp::P1536, _>(scalar),
             Group::Modp2048 => modp::public::<modp::P2048, _>(scalar),
-            Group::Ecp256 => ecp::public::<p256::NistP256>(scalar),
-            Group::Ecp384 => ecp::public::<p384::NistP384>(scalar),
+            Group::Modp3072 => modp::public::<modp::P3072, _>(scalar),
+            Group::Modp4096 => modp::public::<modp::P4096, _>(scalar),
+            Group::Ecp256 => ecp::public(&ECDH_P256, scalar),
+            Group::Ecp384 => ecp::public(&ECDH_P384, scalar),
         }
     }
 

@@ -42,7 +42,7 @@ struct Answer {
     ask: fn() -> Option<Vec<u8>>,
 }
 
-const ANSWERS: [Answer; 20] = [
+const ANSWERS: [Answer; 22] = [
     // FIPS 180-4, "abc".
     Answer {
         algorithm: "SHA-1",
@@ -178,6 +178,32 @@ const ANSWERS: [Answer; 20] = [
                 Group::Modp2048,
                 "ec3a2eebae7eef45251bcaa1f1429300a8126fb95194a280efcc0515e7d8e7071a1038d12adbb8f2",
                 "b04b719760d65a7843d098ed54189078ff6e950fbead46c17c3ef15d9fcff72ba2a468304a113789",
+            )
+        },
+    },
+    Answer {
+        algorithm: "MODP-3072",
+        known: "474241fba6ba07898f1677261f2b1ff0b78d020572961681c31a827e69bae13b",
+        ask: || {
+            exchange(
+                Group::Modp3072,
+                "1d146fb127ee4d4eee5a96f6f89a08a9527d25f328e4ae66dd2a9f93000a43feb013fd6d1efbb853\
+                 b5c491f0fcd7463c",
+                "0e1f10a0733d5da9cc6ec0f4bd9526adafc2ae0ad1cf7dee4f39ebce682224470683e2492765e072\
+                 86a0ad124a7367f8",
+            )
+        },
+    },
+    Answer {
+        algorithm: "MODP-4096",
+        known: "eb18dcf6a483f330bf3dcf50dc75fdf85ab2a62fa379ee306fc8ef4eb4f51b9a",
+        ask: || {
+            exchange(
+                Group::Modp4096,
+                "3746ac0d175e8a2c5abceb2d6610904aaed5939564f961ab407cbd72db62f91e0284064f68a7ae34\
+                 c69a6d0877ff48a3",
+                "a112bc27efe8b56fde73c8fba2c99605bcc8018cd7b030b534f59a8c26407b828103adfe7aa0990b\
+                 83b5a4a4eb728ef5",
             )
         },
     },

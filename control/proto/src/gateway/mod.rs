@@ -70,7 +70,8 @@ pub struct Gateway {
     pool: Pool,
     /// Session rows by core.
     rows: Vec<Rows>,
-    calls: BTreeMap<SessionKey, Call>,
+    /// Boxed, as half of the places of a large map are empty.
+    calls: BTreeMap<SessionKey, Box<Call>>,
     by_row: BTreeMap<SessionRow, SessionKey>,
     /// When calls want to be called.
     deadlines: Deadlines<SessionKey>,
@@ -301,7 +302,7 @@ impl Gateway {
         let call = Call::new(now, row, set, &opened);
         self.change(Change::OpenSession(call.spec.clone()));
         self.by_row.insert(row, opened.session);
-        self.calls.insert(opened.session, call);
+        self.calls.insert(opened.session, Box::new(call));
     }
 
     fn take_row(&mut self, core: CoreId) -> Option<SessionRow> {

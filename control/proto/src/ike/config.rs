@@ -77,7 +77,7 @@ pub struct CoreRows {
 /// Bounds of memory and work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// IKE SAs of peers that have not proved themselves, 2 KiB each at most.
+    /// IKE SAs of peers that have not proved themselves, 2 KiB each at most, 3 with MODP-3072 and MODP-4096.
     pub half_open: usize,
     /// The same from one address; 50 log-ins at once from behind one NAT are normal.
     pub half_open_per_source: usize,
@@ -131,7 +131,9 @@ impl Gate {
         match group {
             Group::Modp1024 => self.modp_1024,
             Group::Modp1536 => self.modp_1536,
-            Group::Modp2048 | Group::Ecp256 | Group::Ecp384 => true,
+            Group::Modp2048 | Group::Modp3072 | Group::Modp4096 | Group::Ecp256 | Group::Ecp384 => {
+                true
+            }
         }
     }
 

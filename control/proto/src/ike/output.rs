@@ -161,7 +161,9 @@ impl Legacy {
         match group {
             Group::Modp1024 => Some(Self::Modp1024),
             Group::Modp1536 => Some(Self::Modp1536),
-            Group::Modp2048 | Group::Ecp256 | Group::Ecp384 => None,
+            Group::Modp2048 | Group::Modp3072 | Group::Modp4096 | Group::Ecp256 | Group::Ecp384 => {
+                None
+            }
         }
     }
 }

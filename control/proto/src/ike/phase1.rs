@@ -87,7 +87,7 @@ impl Responder {
             .insert(remote, cookies.initiator, cookies.responder);
         let until = now + self.config.limits.half_open_for;
         self.timers.set(Timer::IkeSa(cookies.responder), until);
-        self.ike_sas.insert(cookies.responder, sa);
+        self.ike_sas.insert(cookies.responder, Box::new(sa));
         self.transmit(arrival.core, arrival.path, reply);
         Ok(())
     }

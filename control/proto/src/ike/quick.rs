@@ -6,6 +6,7 @@
 //! ```
 //! Both SAs are installed before message 2 goes out; the outbound one waits until the peer is known to have it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use culvert_wire::id::Spi;
@@ -485,7 +486,12 @@ impl Responder {
         let State::Established(established) = &mut self.ike_sas.get_mut(&cookie)?.state else {
             return None;
         };
-        established.exchanges.remove(&id)
+        let exchange = established.exchanges.remove(&id);
+        if established.exchanges.is_empty() {
+            // An empty map keeps room for eleven, in each of many thousand IKE SAs.
+            established.exchanges = BTreeMap::new();
+        }
+        exchange
     }
 }
 

@@ -35,7 +35,8 @@ pub(super) const GRACE: Duration = Duration::from_secs(10);
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Responder {
     pub(super) config: Config,
-    pub(super) ike_sas: BTreeMap<Cookie, IkeSa>,
+    /// Boxed, as half of the places of a large map are empty.
+    pub(super) ike_sas: BTreeMap<Cookie, Box<IkeSa>>,
     pub(super) half_open: HalfOpen,
     pub(super) established_at: BTreeMap<SocketAddr, BTreeSet<Cookie>>,
     pub(super) sets: Sets,
@@ -278,6 +279,7 @@ impl Responder {
     pub(super) fn named(&self, arrival: &Arrival<'_>) -> Result<&IkeSa, Error> {
         self.ike_sas
             .get(&arrival.header.responder)
+            .map(Box::as_ref)
             .filter(|sa| sa.cookies.initiator == arrival.header.initiator)
             .ok_or(Error::Misbehaved(Misbehaved::UnknownSa))
     }

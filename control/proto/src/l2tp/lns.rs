@@ -28,7 +28,8 @@ const RESTING_TUNNELS: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lns {
     config: Config,
-    tunnels: BTreeMap<TunnelKey, Tunnel>,
+    /// Boxed, as half of the places of a large map are empty.
+    tunnels: BTreeMap<TunnelKey, Box<Tunnel>>,
     by_id: BTreeMap<(Peer, TunnelId), TunnelKey>,
     sessions: BTreeMap<SessionKey, (TunnelKey, SessionId)>,
     /// Tunnels of peers in the clear that have not proved themselves.
@@ -300,7 +301,7 @@ impl Lns {
             self.unproved.insert(key);
         }
         self.by_id.insert((peer, local), key);
-        self.tunnels.insert(key, tunnel);
+        self.tunnels.insert(key, Box::new(tunnel));
         self.with_tunnel(now, key, |_, _| {});
         while self.unproved.len() > self.config.unproved_tunnels
             && let Some(&oldest) = self.unproved.first()

@@ -4,7 +4,7 @@ use culvert_proto::crypto::dh::{DhError, Group, Private, agree, generate};
 use culvert_proto::crypto::hash::Hash;
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
+use rand_core::{Rng, SeedableRng};
 
 use crate::reader;
 
@@ -39,7 +39,10 @@ fn modp_agrees_with_known_answers_leading_zeros_included() {
         }
         count += 1;
     }
-    assert_eq!(count, 9, "three for each of groups 2, 5 and 14");
+    assert_eq!(
+        count, 11,
+        "three for each of groups 2, 5 and 14, one for 15 and 16"
+    );
 }
 
 #[test]
@@ -64,7 +67,7 @@ fn modp_refuses_every_bad_public_value() {
         assert_eq!(agree(&private, &public).err(), Some(expected), "{bad}");
         count += 1;
     }
-    assert_eq!(count, 18, "nine for each of groups 2 and 14");
+    assert_eq!(count, 27, "nine for each of groups 2, 14 and 15");
 }
 
 #[test]
@@ -100,7 +103,7 @@ fn the_bounds_of_every_modp_group_are_exact() {
         assert!(agree(&private, &below(2)).is_ok());
         count += 1;
     }
-    assert_eq!(count, 3);
+    assert_eq!(count, 5);
 }
 
 #[test]
@@ -199,6 +202,30 @@ fn both_ends_agree_in_every_group_and_saved_halves_still_do() {
     }
 }
 
+/// Our public values are products of powers of fixed bases, one for each limb of the exponent; the peer's value is raised directly.
+#[test]
+fn both_ways_to_raise_two_give_the_same_for_exponents_of_every_length() {
+    let mut rng = rng();
+    for group in Group::ALL.into_iter().filter(|group| group.number() <= 16) {
+        let mut two = vec![0; group.public_len()];
+        *two.last_mut().unwrap() = 2;
+        for len in 20..=64 {
+            for top in [0, 0x80, 0xff] {
+                let mut exponent = vec![0; len];
+                rng.fill_bytes(&mut exponent);
+                exponent[0] = top;
+                let private = Private::from_bytes(group, &exponent).unwrap();
+                let direct = agree(&private, &two).unwrap();
+                assert_eq!(
+                    private.public().unwrap(),
+                    direct.expose(),
+                    "{group:?} {len}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn a_private_scalar_out_of_range_is_refused() {
     for group in Group::ALL {
@@ -258,7 +285,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_public_value_is_answered(group in prop::sample::select(Group::ALL.to_vec()), len in 0_usize..300, fill: [u8; 300]) {
+    fn any_public_value_is_answered(group in prop::sample::select(Group::ALL.to_vec()), len in 0_usize..600, fill: [u8; 600]) {
         let (private, _) = generate(group, &mut rng());
         for len in [len, group.public_len()] {
             let secret = agree(&private, &fill[..len]);

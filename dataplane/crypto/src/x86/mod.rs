@@ -20,7 +20,8 @@ mod sha;
 use crate::context::{OpenForm, SealForm};
 use crate::engine::Opened;
 use crate::op::{OpenOp, SealOp};
-use crate::suite::Suite;
+use crate::suite::{AesKey, Suite};
+use gcm::Schedule;
 
 /// How many ops ahead of its turn an op's keys are fetched.
 const AHEAD: usize = 8;
@@ -77,7 +78,11 @@ impl Tier {
     /// Keys for sealing, if this folder has an engine for the suite and `key` is of its length.
     pub(crate) fn seal_form(self, suite: Suite, key: &[u8]) -> Option<SealForm> {
         match suite {
-            Suite::AesGcm(len) => gcm::Keys::new(self, len, key).map(SealForm::Gcm),
+            Suite::AesGcm(len) => match len {
+                AesKey::Bits128 => Schedule::new(self, len, key).map(SealForm::Gcm128),
+                AesKey::Bits192 => Schedule::new(self, len, key).map(SealForm::Gcm192),
+                AesKey::Bits256 => Schedule::new(self, len, key).map(SealForm::Gcm256),
+            },
             Suite::AesCbcHmac(len, integrity) => {
                 let kind = cbc::Kind::new(len, integrity);
                 cbc::Keys::for_sealing(self, kind, key).map(|keys| SealForm::Cbc(kind, keys))
@@ -89,7 +94,11 @@ impl Tier {
     /// Keys for opening, if this folder has an engine for the suite and `key` is of its length.
     pub(crate) fn open_form(self, suite: Suite, key: &[u8]) -> Option<OpenForm> {
         match suite {
-            Suite::AesGcm(len) => gcm::Keys::new(self, len, key).map(OpenForm::Gcm),
+            Suite::AesGcm(len) => match len {
+                AesKey::Bits128 => Schedule::new(self, len, key).map(OpenForm::Gcm128),
+                AesKey::Bits192 => Schedule::new(self, len, key).map(OpenForm::Gcm192),
+                AesKey::Bits256 => Schedule::new(self, len, key).map(OpenForm::Gcm256),
+            },
             Suite::AesCbcHmac(len, integrity) => {
                 let kind = cbc::Kind::new(len, integrity);
                 cbc::Keys::for_opening(self, kind, key).map(|keys| OpenForm::Cbc(kind, keys))
@@ -114,7 +123,9 @@ pub(crate) fn seal_burst(tier: Tier, ops: &mut [SealOp<'_>]) {
         let Some(op) = ops.get_mut(index) else { break };
         match &op.context.0 {
             SealForm::Portable(_, keys) => keys.seal(op),
-            SealForm::Gcm(keys) => gcm::seal(tier, keys, op),
+            SealForm::Gcm128(keys) => gcm::seal(tier, keys, op),
+            SealForm::Gcm192(keys) => gcm::seal(tier, keys, op),
+            SealForm::Gcm256(keys) => gcm::seal(tier, keys, op),
             SealForm::Cbc(..) => has_cbc = true,
         }
     }
@@ -137,7 +148,9 @@ pub(crate) fn open_burst(tier: Tier, ops: &mut [OpenOp<'_>]) -> Opened {
         let Some(op) = ops.get_mut(index) else { break };
         let verified = match &op.context.0 {
             OpenForm::Portable(_, keys) => keys.open(op),
-            OpenForm::Gcm(keys) => gcm::open(tier, keys, op),
+            OpenForm::Gcm128(keys) => gcm::open(tier, keys, op),
+            OpenForm::Gcm192(keys) => gcm::open(tier, keys, op),
+            OpenForm::Gcm256(keys) => gcm::open(tier, keys, op),
             OpenForm::Cbc(..) => {
                 has_cbc = true;
                 continue;

@@ -296,7 +296,13 @@ fn every_phase_2_suite_works() {
 
 #[test]
 fn forward_secrecy_uses_the_group_that_is_asked_for() {
-    for group in [Group::Modp2048, Group::Ecp256, Group::Ecp384] {
+    for group in [
+        Group::Modp2048,
+        Group::Modp3072,
+        Group::Modp4096,
+        Group::Ecp256,
+        Group::Ecp384,
+    ] {
         let mut world = World::new(config(), 8);
         let mut client = Client::new(8, "198.51.100.101:500");
         world.log_in(&mut client);
@@ -527,7 +533,7 @@ fn only_configured_groups_are_ever_chosen() {
         }
         world.now = world.now + std::time::Duration::from_micros(1);
     }
-    assert_eq!(accepted, [14, 19, 20]);
+    assert_eq!(accepted, [14, 15, 16, 19, 20]);
 }
 
 fn clear_notified(bytes: &[u8]) -> NotifyType {

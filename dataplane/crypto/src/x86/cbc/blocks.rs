@@ -59,17 +59,9 @@ impl Lane {
     }
 }
 
-/// A register with one block of each of [`Self::LANES`] packets.
-///
-/// ```text
-/// gather:   lane 0:  a0 a1 a2 a3      rows[0] = a0 b0 c0 d0
-///           lane 1:  b0 b1 b2 b3  ──► rows[1] = a1 b1 c1 d1     row n holds block n of every lane,
-///           lane 2:  c0 c1 c2 c3  ◄── rows[2] = a2 b2 c2 d2     so that the chains run side by side
-///           lane 3:  d0 d1 d2 d3      rows[3] = a3 b3 c3 d3
-///                              scatter
-/// ```
+/// A register of [`Self::LANES`] blocks: one of each of as many packets, or as many in a row of one packet.
 pub(super) trait Blocks: Copy {
-    /// How many packets.
+    /// How many.
     const LANES: usize;
 
     /// Zeros.
@@ -81,26 +73,20 @@ pub(super) trait Blocks: Copy {
     /// The same block in every place.
     ///
     /// # Safety
-    /// The CPU has the type's instructions; 16 bytes at `from` can be read.
-    unsafe fn broadcast(from: *const u8) -> Self;
+    /// The CPU has the type's instructions.
+    unsafe fn broadcast(block: &Block) -> Self;
 
-    /// [`Self::LANES`] blocks in a row.
+    /// Blocks in a row.
     ///
     /// # Safety
-    /// The CPU has the type's instructions; as many blocks at `from` can be read.
+    /// The CPU has the type's instructions; [`Self::LANES`] blocks at `from` can be read.
     unsafe fn load(from: *const u8) -> Self;
 
-    /// The first `blocks` of [`Self::LANES`] blocks in a row, zeros behind.
+    /// The first `blocks` of what [`Self::load`] reads, zeros behind.
     ///
     /// # Safety
     /// The CPU has the type's instructions; as many blocks at `from` can be read.
     unsafe fn load_first(from: *const u8, blocks: usize) -> Self;
-
-    /// Writes the first `blocks`, if it has as many.
-    ///
-    /// # Safety
-    /// As many blocks at `to` can be written.
-    unsafe fn store_first(self, to: *mut u8, blocks: usize);
 
     /// Writes what [`Self::load`] reads.
     ///
@@ -108,29 +94,17 @@ pub(super) trait Blocks: Copy {
     /// [`Self::LANES`] blocks at `to` can be written.
     unsafe fn store(self, to: *mut u8);
 
-    /// Reads four blocks of each lane, from block `done` on; each lane has as many left.
+    /// Writes the first `blocks` of what [`Self::store`] writes.
     ///
     /// # Safety
-    /// The CPU has the type's instructions; `lanes` are [`Self::LANES`] whose blocks can be read.
-    unsafe fn gather(lanes: &[Lane], done: usize) -> [Self; CHUNK];
+    /// As many blocks at `to` can be written.
+    unsafe fn store_first(self, to: *mut u8, blocks: usize);
 
-    /// As [`Self::gather`], but blocks that a lane does not have are zeros and are not read.
-    ///
-    /// # Safety
-    /// As for [`Self::gather`].
-    unsafe fn gather_rest(lanes: &[Lane], done: usize) -> [Self; CHUNK];
+    /// Turns pieces, blocks in a row of one packet after the other, into rows, one block of each packet.
+    fn rows(pieces: [Self; CHUNK]) -> [Self; CHUNK];
 
-    /// Writes four blocks of each lane, from block `done` on; each lane has as many left.
-    ///
-    /// # Safety
-    /// `lanes` are [`Self::LANES`] whose blocks can be written.
-    unsafe fn scatter(rows: [Self; CHUNK], lanes: &[Lane], done: usize);
-
-    /// As [`Self::scatter`], but blocks that a lane does not have are not written.
-    ///
-    /// # Safety
-    /// As for [`Self::scatter`].
-    unsafe fn scatter_rest(rows: [Self; CHUNK], lanes: &[Lane], done: usize);
+    /// Undoes [`Self::rows`].
+    fn pieces(rows: [Self; CHUNK]) -> [Self; CHUNK];
 
     /// Sum of blocks.
     fn xor(self, other: Self) -> Self;
@@ -151,38 +125,72 @@ pub(super) trait Blocks: Copy {
     fn shifted_after(self, before: Self) -> Self;
 }
 
+/// Reads four blocks of each of [`Blocks::LANES`] packets, from block `done` on; zeros for what a packet does not have.
+///
+/// ```text
+/// lane 0:  a0 a1 a2 a3             row 0 = a0 b0 c0 d0
+/// lane 1:  b0 b1 b2 b3   gather ►  row 1 = a1 b1 c1 d1     row n holds block n of every lane,
+/// lane 2:  c0 c1 c2 c3  ◄ scatter  row 2 = a2 b2 c2 d2     so that the chains run side by side
+/// lane 3:  d0 d1 d2 d3             row 3 = a3 b3 c3 d3
+/// ```
+/// # Safety
+/// The CPU has the instructions of `V`; the lanes can be read.
+#[inline(always)]
+pub(super) unsafe fn gather<V: Blocks>(lanes: &[Lane], done: usize) -> [V; CHUNK] {
+    // SAFETY: the caller's promise.
+    let mut pieces = [unsafe { V::zero() }; CHUNK];
+    let of_lanes = pieces.chunks_exact_mut(CHUNK / V::LANES).zip(lanes);
+    if are_whole(lanes, done) {
+        for (pieces, lane) in of_lanes {
+            let start = lane.source.wrapping_add(done * BLOCK);
+            for (n, piece) in pieces.iter_mut().enumerate() {
+                let from = start.wrapping_add(n * V::LANES * BLOCK);
+                // SAFETY: the caller's promise; the lane has four blocks from `done` on.
+                *piece = unsafe { V::load(from) };
+            }
+        }
+    } else {
+        for (pieces, lane) in of_lanes {
+            for (n, piece) in pieces.iter_mut().enumerate() {
+                let block = done + n * V::LANES;
+                // SAFETY: the caller's promise; no more blocks are read than the lane has.
+                *piece = unsafe { V::load_first(lane.from(block), lane.left(block)) };
+            }
+        }
+    }
+    V::rows(pieces)
+}
+
+/// Writes four blocks of each of [`Blocks::LANES`] packets, from block `done` on; what a packet does not have is not written.
+///
+/// # Safety
+/// The lanes can be written.
+#[inline(always)]
+pub(super) unsafe fn scatter<V: Blocks>(rows: [V; CHUNK], lanes: &[Lane], done: usize) {
+    let pieces = V::pieces(rows);
+    let of_lanes = pieces.chunks_exact(CHUNK / V::LANES).zip(lanes);
+    if are_whole(lanes, done) {
+        for (pieces, lane) in of_lanes {
+            let start = lane.destination.wrapping_add(done * BLOCK);
+            for (n, piece) in pieces.iter().enumerate() {
+                let to = start.wrapping_add(n * V::LANES * BLOCK);
+                // SAFETY: the caller's promise; the lane has four blocks from `done` on.
+                unsafe { piece.store(to) }
+            }
+        }
+    } else {
+        for (pieces, lane) in of_lanes {
+            for (n, piece) in pieces.iter().enumerate() {
+                let block = done + n * V::LANES;
+                // SAFETY: the caller's promise; no more blocks are written than the lane has.
+                unsafe { piece.store_first(lane.to(block), lane.left(block)) }
+            }
+        }
+    }
+}
+
 /// Whether every lane has all four blocks of the chunk at `done`.
 #[inline(always)]
 fn are_whole(lanes: &[Lane], done: usize) -> bool {
     lanes.iter().all(|lane| lane.blocks >= done + CHUNK)
-}
-
-/// [`Blocks::gather`] or, where blocks are missing, [`Blocks::gather_rest`].
-///
-/// # Safety
-/// As for [`Blocks::gather`].
-#[inline(always)]
-pub(super) unsafe fn gather<V: Blocks>(lanes: &[Lane], done: usize) -> [V; CHUNK] {
-    if are_whole(lanes, done) {
-        // SAFETY: the caller's promise; every lane has four blocks left.
-        unsafe { V::gather(lanes, done) }
-    } else {
-        // SAFETY: the caller's promise.
-        unsafe { V::gather_rest(lanes, done) }
-    }
-}
-
-/// [`Blocks::scatter`] or, where blocks are missing, [`Blocks::scatter_rest`].
-///
-/// # Safety
-/// As for [`Blocks::scatter`].
-#[inline(always)]
-pub(super) unsafe fn scatter<V: Blocks>(rows: [V; CHUNK], lanes: &[Lane], done: usize) {
-    if are_whole(lanes, done) {
-        // SAFETY: the caller's promise; every lane has four blocks left.
-        unsafe { V::scatter(rows, lanes, done) }
-    } else {
-        // SAFETY: the caller's promise.
-        unsafe { V::scatter_rest(rows, lanes, done) }
-    }
 }

@@ -2,6 +2,11 @@
 //!
 //! Packets follow each other without interleaving; out-of-order execution overlaps the end of one with the start of the next.
 
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "the arms of a match do the same for different numbers of registers"
+)]
+
 use super::super::aes::Block;
 use super::blocks::{BLOCK, Blocks, Lane};
 
@@ -18,10 +23,12 @@ const REGISTERS: usize = 8;
 #[inline(always)]
 pub(super) unsafe fn decrypt<V: Blocks>(round_keys: &[Block], lane: Lane) {
     // SAFETY: the caller's promise.
-    let mut before = unsafe { V::broadcast(lane.source.wrapping_sub(BLOCK)) };
+    let iv = unsafe { lane.source.wrapping_sub(BLOCK).cast::<Block>().read() };
+    // SAFETY: the caller's promise.
+    let mut before = unsafe { V::broadcast(&iv) };
     let mut rest = lane;
     while rest.blocks > 0 {
-        let packet = Packet {
+        let packet = Rest {
             round_keys,
             before,
             lane: rest,
@@ -49,14 +56,14 @@ pub(super) unsafe fn decrypt<V: Blocks>(round_keys: &[Block], lane: Lane) {
 }
 
 /// What is left of a packet.
-struct Packet<'a, V> {
+struct Rest<'a, V> {
     round_keys: &'a [Block],
     /// Its last block is the ciphertext block before: in place, it is no longer in memory.
     before: V,
     lane: Lane,
 }
 
-impl<V: Blocks> Packet<'_, V> {
+impl<V: Blocks> Rest<'_, V> {
     /// Decrypts the next `N` registers, the last of which may be filled in part; returns the ciphertext of the last.
     ///
     /// # Safety
@@ -117,20 +124,20 @@ impl<V: Blocks> Packet<'_, V> {
         let [whitening, between @ .., last] = self.round_keys else {
             return;
         };
-        // SAFETY: the caller's promise; a key is a block.
-        let whitening = unsafe { V::broadcast(whitening.as_ptr()) };
+        // SAFETY: the caller's promise.
+        let whitening = unsafe { V::broadcast(whitening) };
         for state in state.iter_mut() {
             *state = state.xor(whitening);
         }
         for key in between {
-            // SAFETY: the caller's promise; a key is a block.
-            let key = unsafe { V::broadcast(key.as_ptr()) };
+            // SAFETY: the caller's promise.
+            let key = unsafe { V::broadcast(key) };
             for state in state.iter_mut() {
                 *state = state.decrypt_round(key);
             }
         }
-        // SAFETY: the caller's promise; a key is a block.
-        let last = unsafe { V::broadcast(last.as_ptr()) };
+        // SAFETY: the caller's promise.
+        let last = unsafe { V::broadcast(last) };
         for state in state.iter_mut() {
             *state = state.decrypt_last(last);
         }

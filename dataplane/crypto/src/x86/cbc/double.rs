@@ -1,11 +1,14 @@
 //! Two blocks a register: AVX2 with VAES.
 
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "an expression of vector instructions needs one thing of the CPU"
+)]
+
 use std::arch::x86_64::*;
 
-use super::blocks::{BLOCK, Blocks, CHUNK, Lane};
-
-/// Bytes of a register.
-const PAIR: usize = 2 * BLOCK;
+use super::super::aes::Block;
+use super::blocks::{Blocks, CHUNK};
 
 /// A block of each of two packets.
 #[derive(Clone, Copy)]
@@ -25,20 +28,6 @@ impl Double {
     }
 }
 
-/// The four blocks of each of two lanes, two a register, by number of the block.
-#[inline(always)]
-fn rows([a, b]: [[Double; 2]; 2]) -> [Double; CHUNK] {
-    let [[row0, row1], [row2, row3]] = [a[0].pairs(b[0]), a[1].pairs(b[1])];
-    [row0, row1, row2, row3]
-}
-
-/// Undoes [`rows`].
-#[inline(always)]
-fn columns(rows: [Double; CHUNK]) -> [[Double; 2]; 2] {
-    let [[a0, b0], [a1, b1]] = [rows[0].pairs(rows[1]), rows[2].pairs(rows[3])];
-    [[a0, a1], [b0, b1]]
-}
-
 impl Blocks for Double {
     const LANES: usize = 2;
 
@@ -49,9 +38,9 @@ impl Blocks for Double {
     }
 
     #[inline(always)]
-    unsafe fn broadcast(from: *const u8) -> Self {
+    unsafe fn broadcast(block: &Block) -> Self {
         // SAFETY: the caller's promise.
-        Self(unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(from.cast())) })
+        Self(unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(block.as_ptr().cast())) })
     }
 
     #[inline(always)]
@@ -91,52 +80,17 @@ impl Blocks for Double {
     }
 
     #[inline(always)]
-    unsafe fn gather(lanes: &[Lane], done: usize) -> [Self; CHUNK] {
-        let a = lanes[0].source.wrapping_add(done * BLOCK);
-        let b = lanes[1].source.wrapping_add(done * BLOCK);
-        // SAFETY: the caller's promise.
-        unsafe {
-            rows([
-                [Self::load(a), Self::load(a.wrapping_add(PAIR))],
-                [Self::load(b), Self::load(b.wrapping_add(PAIR))],
-            ])
-        }
+    fn rows([a0, a2, b0, b2]: [Self; CHUNK]) -> [Self; CHUNK] {
+        let [row0, row1] = a0.pairs(b0);
+        let [row2, row3] = a2.pairs(b2);
+        [row0, row1, row2, row3]
     }
 
     #[inline(always)]
-    unsafe fn gather_rest(lanes: &[Lane], done: usize) -> [Self; CHUNK] {
-        // SAFETY: the caller's promise.
-        let mut read = [[unsafe { Self::zero() }; 2]; 2];
-        for (pairs, lane) in read.iter_mut().zip(lanes) {
-            for (n, pair) in pairs.iter_mut().enumerate() {
-                let at = lane.source.wrapping_add(done * BLOCK + n * PAIR);
-                // SAFETY: the caller's promise; no more blocks are read than the lane has.
-                *pair = unsafe { Self::load_first(at, lane.left(done + n * 2)) };
-            }
-        }
-        rows(read)
-    }
-
-    #[inline(always)]
-    unsafe fn scatter(rows: [Self; CHUNK], lanes: &[Lane], done: usize) {
-        for (pairs, lane) in columns(rows).iter().zip(lanes) {
-            for (n, pair) in pairs.iter().enumerate() {
-                let at = lane.destination.wrapping_add(done * BLOCK + n * PAIR);
-                // SAFETY: the caller's promise.
-                unsafe { pair.store(at) }
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn scatter_rest(rows: [Self; CHUNK], lanes: &[Lane], done: usize) {
-        for (pairs, lane) in columns(rows).iter().zip(lanes) {
-            for (n, pair) in pairs.iter().enumerate() {
-                let at = lane.destination.wrapping_add(done * BLOCK + n * PAIR);
-                // SAFETY: the caller's promise; no more blocks are written than the lane has.
-                unsafe { pair.store_first(at, lane.left(done + n * 2)) }
-            }
-        }
+    fn pieces([row0, row1, row2, row3]: [Self; CHUNK]) -> [Self; CHUNK] {
+        let [a0, b0] = row0.pairs(row1);
+        let [a2, b2] = row2.pairs(row3);
+        [a0, a2, b0, b2]
     }
 
     #[inline(always)]

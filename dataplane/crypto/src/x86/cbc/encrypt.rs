@@ -13,17 +13,30 @@
 //! Packets are sorted, the longest first, so that those still running are the first ones: a register whose packets have all ended is
 //! left out, and only the last blocks of a packet are read and written with a mask.
 
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "the arms of a match do the same for different numbers of registers"
+)]
+
 use super::super::aes::Block;
 use super::blocks::{BLOCK, Blocks, CHUNK, Lane, gather, scatter};
 
 /// Most registers in flight: what hides the latency of an AES round on CPUs that start two a cycle.
 pub(super) const REGISTERS: usize = 8;
-/// Most packets of one group: four a register.
-pub(super) const GROUP: usize = REGISTERS * 4;
+/// Most lanes of a register.
+const LANES: usize = 4;
+/// Most packets of one group.
+pub(super) const GROUP: usize = REGISTERS * LANES;
 /// Round keys of AES-256, the most there are.
 const ROUND_KEYS: usize = 15;
-/// Chunks that are read and written at once.
+/// Chunks that are read and written at once. Frames often lie a multiple of 4 KiB apart, so that those of all lanes share few sets of
+/// the cache: the more of a line is used at once, the less often it is fetched again.
 const PARTS: usize = 4;
+
+/// The lanes of each register, of which the first [`Blocks::LANES`] count.
+type Lanes<const N: usize> = [[Lane; LANES]; N];
+/// Text on its way: by part, register and row.
+type Text<V, const N: usize> = [[[V; CHUNK]; N]; PARTS];
 
 /// A packet to encrypt.
 #[derive(Clone, Copy)]
@@ -72,21 +85,19 @@ pub(super) unsafe fn encrypt<V: Blocks>(packets: &[Packet<'_>]) {
 
 /// What one group needs while it runs, for `N` registers.
 struct Group<V, const N: usize> {
-    /// By register, then by round: those of up to four packets in each place.
+    /// By register, then by round: the keys of its packets side by side.
     keys: [[V; ROUND_KEYS]; N],
     rounds: usize,
     /// The last ciphertext block of each packet.
     chain: [V; N],
-    lanes: [Lane; GROUP],
-    /// Text on its way: by part, register and row.
-    text: [[[V; CHUNK]; N]; PARTS],
-    /// Zeros.
+    lanes: Lanes<N>,
+    text: Text<V, N>,
     zero: V,
 }
 
 impl<V: Blocks, const N: usize> Group<V, N> {
     /// # Safety
-    /// As for [`encrypt`]; the packets fit `N` registers.
+    /// As for [`encrypt`]; the packets fit `N` registers, and there is one.
     #[inline(always)]
     unsafe fn run(packets: &[Packet<'_>]) {
         // SAFETY: the caller's promise.
@@ -95,13 +106,10 @@ impl<V: Blocks, const N: usize> Group<V, N> {
             keys: [[zero; ROUND_KEYS]; N],
             rounds: packets[0].round_keys.len() - 1,
             chain: [zero; N],
-            lanes: [Lane::idle(packets[0].lane); GROUP],
+            lanes: spread::<V, N>(packets, |packet| packet.lane),
             text: [[[zero; CHUNK]; N]; PARTS],
             zero,
         };
-        for (lane, packet) in group.lanes.iter_mut().zip(packets) {
-            *lane = packet.lane;
-        }
         // SAFETY: the caller's promise.
         unsafe {
             group.spread_keys(packets);
@@ -114,17 +122,14 @@ impl<V: Blocks, const N: usize> Group<V, N> {
     /// Puts each packet's round keys at its place.
     ///
     /// # Safety
-    /// As for [`encrypt`].
+    /// The CPU has the instructions of `V`.
     #[inline(always)]
     unsafe fn spread_keys(&mut self, packets: &[Packet<'_>]) {
-        let mut sources = [Lane::idle(Lane::reading(packets[0].round_keys)); GROUP];
-        for (source, packet) in sources.iter_mut().zip(packets) {
-            *source = Lane::reading(packet.round_keys);
-        }
-        for (keys, sources) in self.keys.iter_mut().zip(sources.chunks_exact(V::LANES)) {
+        let sources = spread::<V, N>(packets, |packet| Lane::reading(packet.round_keys));
+        for (keys, sources) in self.keys.iter_mut().zip(&sources) {
             for (n, keys) in keys.chunks_mut(CHUNK).enumerate() {
-                // SAFETY: the caller's promise: as many round keys can be read.
-                let rows = unsafe { gather::<V>(sources, n * CHUNK) };
+                // SAFETY: the caller's promise; the lanes are the packets' round keys.
+                let rows = unsafe { gather::<V>(&sources[..V::LANES], n * CHUNK) };
                 keys.copy_from_slice(&rows[..keys.len()]);
             }
         }
@@ -136,32 +141,40 @@ impl<V: Blocks, const N: usize> Group<V, N> {
     /// As for [`encrypt`].
     #[inline(always)]
     unsafe fn start_chains(&mut self, packets: &[Packet<'_>]) {
-        let mut ivs = [[0; BLOCK]; GROUP];
-        let base: *mut u8 = ivs.as_mut_ptr().cast();
-        let mut lanes = [Lane::idle(Lane::new(base, base, 1)); GROUP];
-        for ((n, lane), packet) in lanes.iter_mut().enumerate().zip(packets) {
-            let iv = base.wrapping_add(n * BLOCK);
-            // SAFETY: `n` is below `GROUP`, so there are 16 bytes of `ivs`.
-            unsafe { iv.cast::<Block>().write(packet.iv) };
-            *lane = Lane::new(iv, iv, 1);
+        let mut ivs = [[[0; BLOCK]; LANES]; N];
+        for (ivs, packets) in ivs.iter_mut().zip(packets.chunks(V::LANES)) {
+            for (iv, packet) in ivs.iter_mut().zip(packets) {
+                *iv = packet.iv;
+            }
         }
-        // SAFETY: `lanes` are places in `ivs`.
-        unsafe { self.load_chains(&lanes) };
+        // IVs are made here and not in the frames, whose cache lines may still be on their way.
+        let base: *mut u8 = ivs.as_mut_ptr().cast();
+        let mut places = [[Lane::new(base, base, 1); LANES]; N];
+        for (n, place) in places.as_flattened_mut().iter_mut().enumerate() {
+            let iv = base.wrapping_add(n * BLOCK);
+            *place = Lane::new(iv, iv, 1);
+        }
+        // SAFETY: the lanes are places in `ivs`.
+        unsafe { self.load_chains(&places) };
         if packets.iter().any(|packet| packet.iv_is_plain) {
-            let mut made = lanes;
-            for (lane, packet) in made.iter_mut().zip(packets) {
-                lane.blocks = usize::from(packet.iv_is_plain);
+            let mut plain = places;
+            for (plain, packets) in plain.iter_mut().zip(packets.chunks(V::LANES)) {
+                for (place, packet) in plain.iter_mut().zip(packets) {
+                    place.blocks = usize::from(packet.iv_is_plain);
+                }
             }
             // SAFETY: the lanes are places in `ivs`.
             unsafe {
-                self.encrypt_ivs(&made);
-                self.load_chains(&lanes);
+                self.encrypt_ivs(&plain);
+                self.load_chains(&places);
             }
         }
-        for (lane, packet) in lanes.iter().zip(packets) {
-            let place = packet.lane.destination.wrapping_sub(BLOCK);
-            // SAFETY: `lanes` are places in `ivs`; the caller's promise for the other.
-            unsafe { place.copy_from_nonoverlapping(lane.source, BLOCK) };
+        for (places, packets) in places.iter().zip(packets.chunks(V::LANES)) {
+            for (place, packet) in places.iter().zip(packets) {
+                let before = packet.lane.destination.wrapping_sub(BLOCK);
+                // SAFETY: `place` is in `ivs`; the caller's promise: 16 bytes before the ciphertext can be written.
+                unsafe { before.copy_from_nonoverlapping(place.source, BLOCK) };
+            }
         }
     }
 
@@ -170,10 +183,10 @@ impl<V: Blocks, const N: usize> Group<V, N> {
     /// # Safety
     /// The CPU has the instructions of `V`; the lanes can be read.
     #[inline(always)]
-    unsafe fn load_chains(&mut self, lanes: &[Lane; GROUP]) {
-        for (chain, lanes) in self.chain.iter_mut().zip(lanes.chunks_exact(V::LANES)) {
+    unsafe fn load_chains(&mut self, lanes: &Lanes<N>) {
+        for (chain, lanes) in self.chain.iter_mut().zip(lanes) {
             // SAFETY: the caller's promise.
-            [*chain, ..] = unsafe { V::gather_rest(lanes, 0) };
+            [*chain, ..] = unsafe { gather(&lanes[..V::LANES], 0) };
         }
     }
 
@@ -182,12 +195,12 @@ impl<V: Blocks, const N: usize> Group<V, N> {
     /// # Safety
     /// The lanes can be written.
     #[inline(always)]
-    unsafe fn encrypt_ivs(&self, lanes: &[Lane; GROUP]) {
+    unsafe fn encrypt_ivs(&self, lanes: &Lanes<N>) {
         let mut made = self.chain;
         step(&mut made, &[self.zero; N], &self.keys, self.rounds);
-        for (made, lanes) in made.iter().zip(lanes.chunks_exact(V::LANES)) {
+        for (made, lanes) in made.iter().zip(lanes) {
             // SAFETY: the caller's promise.
-            unsafe { V::scatter_rest([*made; CHUNK], lanes, 0) };
+            unsafe { scatter([*made; CHUNK], &lanes[..V::LANES], 0) };
         }
     }
 
@@ -198,9 +211,9 @@ impl<V: Blocks, const N: usize> Group<V, N> {
     #[inline(always)]
     unsafe fn encrypt_all(&mut self) {
         let mut done = 0;
-        while done < self.lanes[0].blocks {
-            let firsts = self.lanes.iter().step_by(V::LANES);
-            let running = firsts.take(N).filter(|lane| lane.blocks > done).count();
+        while done < self.lanes[0][0].blocks {
+            let firsts = self.lanes.iter().map(|lanes| lanes[0].blocks);
+            let running = firsts.filter(|blocks| *blocks > done).count();
             // SAFETY: the caller's promise.
             done = unsafe {
                 match running {
@@ -211,7 +224,7 @@ impl<V: Blocks, const N: usize> Group<V, N> {
                     5 => self.advance::<5>(done),
                     6 => self.advance::<6>(done),
                     7 => self.advance::<7>(done),
-                    _ => self.advance::<8>(done),
+                    _ => self.advance::<REGISTERS>(done),
                 }
             };
         }
@@ -229,21 +242,19 @@ impl<V: Blocks, const N: usize> Group<V, N> {
             return usize::MAX;
         };
         let mut chain = *chain;
-        let end = self.lanes[(M - 1) * V::LANES].blocks;
+        let end = self.lanes[M - 1][0].blocks;
         while done < end {
-            let left = self.lanes[0].left(done);
+            let left = self.lanes[0][0].left(done);
             let parts = left.div_ceil(CHUNK).min(PARTS);
             // SAFETY: the caller's promise.
-            unsafe { read(&mut self.text[..parts], &self.lanes, M, done) };
+            unsafe { read(&mut self.text[..parts], &self.lanes[..M], done) };
             let mut steps = left.min(PARTS * CHUNK);
             for text in &mut self.text[..parts] {
-                if let Some(text) = text.first_chunk_mut() {
-                    chunk(&mut chain, text, steps, keys, self.rounds);
-                }
+                chunk(&mut chain, text, steps, keys, self.rounds);
                 steps = steps.saturating_sub(CHUNK);
             }
             // SAFETY: the caller's promise.
-            unsafe { write(&self.text[..parts], &self.lanes, M, done) };
+            unsafe { write(&self.text[..parts], &self.lanes[..M], done) };
             done += PARTS * CHUNK;
         }
         if let Some(chains) = self.chain.first_chunk_mut() {
@@ -260,21 +271,35 @@ impl<V: Blocks, const N: usize> Group<V, N> {
     }
 }
 
-/// Reads blocks of the first `registers` registers' lanes, from block `done` on.
+/// The lane of each packet at its place in `N` registers; empty lanes behind.
+#[inline(always)]
+fn spread<V: Blocks, const N: usize>(
+    packets: &[Packet<'_>],
+    lane: impl Fn(&Packet<'_>) -> Lane,
+) -> Lanes<N> {
+    let mut lanes = [[Lane::idle(lane(&packets[0])); LANES]; N];
+    for (lanes, packets) in lanes.iter_mut().zip(packets.chunks(V::LANES)) {
+        for (place, packet) in lanes.iter_mut().zip(packets) {
+            *place = lane(packet);
+        }
+    }
+    lanes
+}
+
+/// Reads parts of the text of some registers, from block `done` on.
 ///
 /// # Safety
-/// As for [`Blocks::gather`].
+/// The CPU has the instructions of `V`; the lanes can be read.
 #[inline(always)]
 unsafe fn read<V: Blocks, const N: usize>(
     text: &mut [[[V; CHUNK]; N]],
-    lanes: &[Lane; GROUP],
-    registers: usize,
+    lanes: &[[Lane; LANES]],
     done: usize,
 ) {
-    for (n, lanes) in lanes.chunks_exact(V::LANES).take(registers).enumerate() {
+    for (n, lanes) in lanes.iter().enumerate() {
         for (part, text) in text.iter_mut().enumerate() {
             // SAFETY: the caller's promise.
-            text[n] = unsafe { gather(lanes, done + part * CHUNK) };
+            text[n] = unsafe { gather(&lanes[..V::LANES], done + part * CHUNK) };
         }
     }
 }
@@ -282,27 +307,26 @@ unsafe fn read<V: Blocks, const N: usize>(
 /// Writes what [`read`] reads.
 ///
 /// # Safety
-/// As for [`Blocks::scatter`].
+/// The lanes can be written.
 #[inline(always)]
 unsafe fn write<V: Blocks, const N: usize>(
     text: &[[[V; CHUNK]; N]],
-    lanes: &[Lane; GROUP],
-    registers: usize,
+    lanes: &[[Lane; LANES]],
     done: usize,
 ) {
-    for (n, lanes) in lanes.chunks_exact(V::LANES).take(registers).enumerate() {
+    for (n, lanes) in lanes.iter().enumerate() {
         for (part, text) in text.iter().enumerate() {
             // SAFETY: the caller's promise.
-            unsafe { scatter(text[n], lanes, done + part * CHUNK) };
+            unsafe { scatter(text[n], &lanes[..V::LANES], done + part * CHUNK) };
         }
     }
 }
 
-/// Encrypts the first `steps` rows of each register's text where they stand.
+/// Encrypts the first `steps` rows of `M` registers' text where they stand.
 #[inline(always)]
-fn chunk<V: Blocks, const M: usize>(
+fn chunk<V: Blocks, const N: usize, const M: usize>(
     chain: &mut [V; M],
-    text: &mut [[V; CHUNK]; M],
+    text: &mut [[V; CHUNK]; N],
     steps: usize,
     keys: &[[V; ROUND_KEYS]; M],
     rounds: usize,
@@ -328,16 +352,16 @@ fn step<V: Blocks, const M: usize>(
     rounds: usize,
 ) {
     let rounds = rounds.min(ROUND_KEYS - 1);
-    for n in 0..M {
+    for ((chain, plain), keys) in chain.iter_mut().zip(plain).zip(keys) {
         // Text and key first: the chain is what everything waits for.
-        chain[n] = chain[n].xor(plain[n].xor(keys[n][0]));
+        *chain = chain.xor(plain.xor(keys[0]));
     }
     for round in 1..rounds {
-        for n in 0..M {
-            chain[n] = chain[n].encrypt_round(keys[n][round]);
+        for (chain, keys) in chain.iter_mut().zip(keys) {
+            *chain = chain.encrypt_round(keys[round]);
         }
     }
-    for n in 0..M {
-        chain[n] = chain[n].encrypt_last(keys[n][rounds]);
+    for (chain, keys) in chain.iter_mut().zip(keys) {
+        *chain = chain.encrypt_last(keys[rounds]);
     }
 }

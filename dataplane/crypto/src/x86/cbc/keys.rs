@@ -169,7 +169,8 @@ fn invert(forward: &[Block], inverse: &mut [Block; ROUND_KEYS]) {
         }
         // SAFETY: a block has 16 bytes.
         let key = unsafe { _mm_loadu_si128(forward.as_ptr().cast::<__m128i>()) };
+        let key = _mm_aesimc_si128(key);
         // SAFETY: a block has 16 bytes.
-        unsafe { _mm_storeu_si128(inverse.as_mut_ptr().cast(), _mm_aesimc_si128(key)) };
+        unsafe { _mm_storeu_si128(inverse.as_mut_ptr().cast(), key) };
     }
 }

@@ -95,13 +95,18 @@ const fn lanes(tier: Tier) -> usize {
 /// Each packet's source can be read, its destination and the 16 bytes before can be written; no destination overlaps anything of another
 /// packet. All have as many round keys.
 unsafe fn encrypt(tier: Tier, packets: &[Packet<'_>]) {
-    // SAFETY: the tier says which instructions the CPU has, and each tier those of the ones below; the caller's promise for the rest.
-    unsafe {
-        match tier.0 {
-            _ if packets.len() <= FEW => encrypt_singly(packets),
-            Level::AesNi => encrypt_singly(packets),
-            Level::Vaes => encrypt_doubly(packets),
-            Level::Avx512 => encrypt_widely(packets),
+    match tier.0 {
+        Level::Vaes if packets.len() > FEW => {
+            // SAFETY: the tier says that the CPU has VAES; the caller's promise for the rest.
+            unsafe { encrypt_doubly(packets) }
+        }
+        Level::Avx512 if packets.len() > FEW => {
+            // SAFETY: the tier says that the CPU has VAES and AVX-512; the caller's promise for the rest.
+            unsafe { encrypt_widely(packets) }
+        }
+        Level::AesNi | Level::Vaes | Level::Avx512 => {
+            // SAFETY: every tier says that the CPU has AES-NI; the caller's promise for the rest.
+            unsafe { encrypt_singly(packets) }
         }
     }
 }
@@ -135,13 +140,13 @@ unsafe fn encrypt_widely(packets: &[Packet<'_>]) {
 /// # Safety
 /// The lane's source and the 16 bytes before it can be read, its destination can be written; they are apart or the same bytes.
 unsafe fn decrypt(tier: Tier, round_keys: &[Block], lane: Lane) {
-    // SAFETY: the tier says which instructions the CPU has; the caller's promise for the rest.
-    unsafe {
-        match tier.0 {
-            Level::AesNi => decrypt_singly(round_keys, lane),
-            Level::Vaes => decrypt_doubly(round_keys, lane),
-            Level::Avx512 => decrypt_widely(round_keys, lane),
-        }
+    match tier.0 {
+        // SAFETY: every tier says that the CPU has AES-NI; the caller's promise for the rest.
+        Level::AesNi => unsafe { decrypt_singly(round_keys, lane) },
+        // SAFETY: the tier says that the CPU has VAES; the caller's promise for the rest.
+        Level::Vaes => unsafe { decrypt_doubly(round_keys, lane) },
+        // SAFETY: the tier says that the CPU has VAES and AVX-512; the caller's promise for the rest.
+        Level::Avx512 => unsafe { decrypt_widely(round_keys, lane) },
     }
 }
 

@@ -18,8 +18,7 @@ use crate::op::{OpenOp, OpenPointers};
 pub(in super::super) fn open_burst(tier: Tier, ops: &mut [OpenOp<'_>], opened: &mut Opened) {
     let mut order = Order::default();
     for (index, op) in ops.iter_mut().enumerate() {
-        if let OpenForm::Cbc(kind, keys) = &op.context.0 {
-            keys.prefetch();
+        if let OpenForm::Cbc(kind, _) = &op.context.0 {
             order.add(index, *kind, op.pointers().len);
         }
     }

@@ -2,6 +2,7 @@
 
 use arrayvec::ArrayVec;
 
+use super::blocks::BLOCK;
 use super::keys::Kind;
 use crate::engine::BURST;
 use crate::suite::Integrity;
@@ -54,8 +55,9 @@ impl Order {
             Integrity::Sha512_256 => 3,
         };
         let class = ((kind.len as u32) << 2) | hash;
-        let missing = 0xffff - ((len >> 4) & 0xffff);
-        let place = ((missing << 8) | (index & 0xff)) as u32;
+        let blocks = u16::try_from(len / BLOCK).unwrap_or(u16::MAX);
+        let index = u8::try_from(index).unwrap_or(u8::MAX);
+        let place = (u32::from(u16::MAX - blocks) << 8) | u32::from(index);
         // A burst has no more places than that.
         let _ = self.0.try_push(Entry((class << 24) | place));
     }

@@ -16,8 +16,7 @@ use crate::op::{SealOp, SealPointers};
 pub(in super::super) fn seal_burst(tier: Tier, ops: &mut [SealOp<'_>]) {
     let mut order = Order::default();
     for (index, op) in ops.iter_mut().enumerate() {
-        if let SealForm::Cbc(kind, keys) = &op.context.0 {
-            keys.prefetch();
+        if let SealForm::Cbc(kind, _) = &op.context.0 {
             order.add(index, *kind, op.pointers().len);
         }
     }

@@ -2,7 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::blocks::{BLOCK, Blocks, CHUNK, Lane};
+use super::super::aes::Block;
+use super::blocks::{Blocks, CHUNK};
 
 /// A block of one packet.
 #[derive(Clone, Copy)]
@@ -18,9 +19,9 @@ impl Blocks for Single {
     }
 
     #[inline(always)]
-    unsafe fn broadcast(from: *const u8) -> Self {
+    unsafe fn broadcast(block: &Block) -> Self {
         // SAFETY: the caller's promise.
-        Self(unsafe { _mm_loadu_si128(from.cast()) })
+        unsafe { Self::load(block.as_ptr()) }
     }
 
     #[inline(always)]
@@ -54,45 +55,13 @@ impl Blocks for Single {
     }
 
     #[inline(always)]
-    unsafe fn gather(lanes: &[Lane], done: usize) -> [Self; CHUNK] {
-        // SAFETY: the caller's promise.
-        let mut rows = [unsafe { Self::zero() }; CHUNK];
-        for (n, row) in rows.iter_mut().enumerate() {
-            let at = lanes[0].source.wrapping_add((done + n) * BLOCK);
-            // SAFETY: the caller's promise.
-            *row = unsafe { Self::load(at) };
-        }
+    fn rows(pieces: [Self; CHUNK]) -> [Self; CHUNK] {
+        pieces
+    }
+
+    #[inline(always)]
+    fn pieces(rows: [Self; CHUNK]) -> [Self; CHUNK] {
         rows
-    }
-
-    #[inline(always)]
-    unsafe fn gather_rest(lanes: &[Lane], done: usize) -> [Self; CHUNK] {
-        // SAFETY: the caller's promise.
-        let mut rows = [unsafe { Self::zero() }; CHUNK];
-        for (n, row) in rows.iter_mut().enumerate() {
-            let at = lanes[0].source.wrapping_add((done + n) * BLOCK);
-            // SAFETY: the caller's promise; no more blocks are read than the lane has.
-            *row = unsafe { Self::load_first(at, lanes[0].left(done + n)) };
-        }
-        rows
-    }
-
-    #[inline(always)]
-    unsafe fn scatter(rows: [Self; CHUNK], lanes: &[Lane], done: usize) {
-        for (n, row) in rows.iter().enumerate() {
-            let at = lanes[0].destination.wrapping_add((done + n) * BLOCK);
-            // SAFETY: the caller's promise.
-            unsafe { row.store(at) }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn scatter_rest(rows: [Self; CHUNK], lanes: &[Lane], done: usize) {
-        for (n, row) in rows.iter().enumerate() {
-            let at = lanes[0].destination.wrapping_add((done + n) * BLOCK);
-            // SAFETY: the caller's promise; no more blocks are written than the lane has.
-            unsafe { row.store_first(at, lanes[0].left(done + n)) }
-        }
     }
 
     #[inline(always)]

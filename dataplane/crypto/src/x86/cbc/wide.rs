@@ -1,8 +1,14 @@
 //! Four blocks a register: AVX-512F with VAES.
 
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "an expression of vector instructions needs one thing of the CPU"
+)]
+
 use std::arch::x86_64::*;
 
-use super::blocks::{BLOCK, Blocks, CHUNK, Lane};
+use super::super::aes::Block;
+use super::blocks::{Blocks, CHUNK};
 
 /// A block of each of four packets.
 #[derive(Clone, Copy)]
@@ -43,9 +49,9 @@ impl Blocks for Wide {
     }
 
     #[inline(always)]
-    unsafe fn broadcast(from: *const u8) -> Self {
+    unsafe fn broadcast(block: &Block) -> Self {
         // SAFETY: the caller's promise.
-        Self(unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(from.cast())) })
+        Self(unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(block.as_ptr().cast())) })
     }
 
     #[inline(always)]
@@ -73,41 +79,13 @@ impl Blocks for Wide {
     }
 
     #[inline(always)]
-    unsafe fn gather(lanes: &[Lane], done: usize) -> [Self; CHUNK] {
-        // SAFETY: the caller's promise.
-        let mut rows = [unsafe { Self::zero() }; CHUNK];
-        for (row, lane) in rows.iter_mut().zip(lanes) {
-            // SAFETY: the caller's promise.
-            *row = unsafe { Self::load(lane.source.wrapping_add(done * BLOCK)) };
-        }
+    fn rows(pieces: [Self; CHUNK]) -> [Self; CHUNK] {
+        transposed(pieces)
+    }
+
+    #[inline(always)]
+    fn pieces(rows: [Self; CHUNK]) -> [Self; CHUNK] {
         transposed(rows)
-    }
-
-    #[inline(always)]
-    unsafe fn gather_rest(lanes: &[Lane], done: usize) -> [Self; CHUNK] {
-        // SAFETY: the caller's promise.
-        let mut rows = [unsafe { Self::zero() }; CHUNK];
-        for (row, lane) in rows.iter_mut().zip(lanes) {
-            // SAFETY: the caller's promise; no more blocks are read than the lane has.
-            *row = unsafe { Self::load_first(lane.from(done), lane.left(done)) };
-        }
-        transposed(rows)
-    }
-
-    #[inline(always)]
-    unsafe fn scatter(rows: [Self; CHUNK], lanes: &[Lane], done: usize) {
-        for (column, lane) in transposed(rows).iter().zip(lanes) {
-            // SAFETY: the caller's promise.
-            unsafe { column.store(lane.destination.wrapping_add(done * BLOCK)) }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn scatter_rest(rows: [Self; CHUNK], lanes: &[Lane], done: usize) {
-        for (column, lane) in transposed(rows).iter().zip(lanes) {
-            // SAFETY: the caller's promise; no more blocks are written than the lane has.
-            unsafe { column.store_first(lane.to(done), lane.left(done)) }
-        }
     }
 
     #[inline(always)]

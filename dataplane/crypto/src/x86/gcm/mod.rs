@@ -1,35 +1,182 @@
-//! AES-GCM in ESP (RFC 4106) with AES and carry-less multiplication instructions.
+//! AES-GCM in ESP (RFC 4106) with AES and carry-less multiplication instructions, at three widths: 1, 2 or 4 blocks in a register.
+//!
+//! Every width works a packet alike. Block 0 of a packet is no text: its counter is that of the tag mask (J0, NIST SP 800-38D §7.1), and in the
+//! hash the additional data stand there; the lengths follow the last block of text. So the blocks to encrypt and the blocks to hash lie side by
+//! side, in groups of 16 with one reduction each, here of a text of n blocks in registers of four lanes:
+//!
+//! ```text
+//! block      0    1    2    3  |  4    5   …  n   n+1
+//! counter    1    2    3    4  |  5    6   …  n+1
+//! text       –    P1   P2   P3 |  P4   P5  …  Pn   –
+//! hash       A    C1   C2   C3 |  C4   C5  …  Cn   L        × H^(n+2)  H^(n+1)  …  H²  H, the last group right-aligned
+//! ```
+//!
+//! **GHASH.** NIST writes the polynomial's bits in reverse order. Each block's bytes are reversed, so that a block is a little-endian number whose
+//! bit 127−i is the coefficient of xⁱ. Carry-less products of such numbers come out one bit too low; H is stored shifted by one bit for that
+//! (multiplied by x, as POLYVAL does in RFC 8452 appendix A). Products are summed as three parts of 128 bits, low, middle and high:
+//!
+//! ```text
+//! a × b  =  high·2¹²⁸ ^ middle·2⁶⁴ ^ low        low = a₀b₀   middle = a₀b₁ ^ a₁b₀   high = a₁b₁
+//! ```
+//!
+//! **Reduction** takes 64 bits away at the low end, twice: the modulus is 2¹²⁸ + [`FOLD`]·2⁶⁴ + 1 in this order of bits, so a low word w may be
+//! replaced by w·2¹²⁸ ^ w·`FOLD`·2⁶⁴. Of `low`, its low word goes to the high half and the product joins the middle; then the same with the
+//! middle's low word, and what is left stands in the place of `high`.
 
-use super::Tier;
+mod aesni;
+mod algorithm;
+mod avx512;
+mod keys;
+mod vaes;
+
+use std::arch::x86_64::{
+    __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_storeu_si128,
+};
+
+pub(crate) use keys::Schedule;
+
+use super::{Level, Tier};
 use crate::op::{OpenOp, SealOp};
-use crate::suite::{AesKey, Suite};
 
-/// Expanded keys of one SA, either direction.
-pub(crate) enum Keys {}
+/// Powers of H in a context, and most blocks with one reduction.
+const POWERS: usize = 16;
 
-impl Keys {
-    /// Expands AES key ‖ salt.
-    pub(super) fn new(_tier: Tier, _len: AesKey, _key: &[u8]) -> Option<Self> {
-        None
+/// Bytes of a block, and of the ICV.
+const BLOCK: usize = 16;
+
+/// Bytes of IV on the wire.
+const IV_LEN: usize = 8;
+
+/// Upper word of the reduction polynomial x¹²⁸ + x¹²⁷ + x¹²⁶ + x¹²¹ + 1.
+const FOLD: u64 = 0xc200_0000_0000_0000;
+
+/// Puts the bytes of a block in reverse order.
+const REVERSED: Order = Order([15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+
+/// Puts the last four bytes of a block, its counter, in reverse order.
+const COUNTER_REVERSED: Order = Order([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 14, 13, 12]);
+
+/// Where each byte of a block comes from.
+struct Order([u8; BLOCK]);
+
+impl Order {
+    #[inline]
+    #[target_feature(enable = "sse4.1")]
+    fn vector(&self) -> __m128i {
+        load_block(&self.0)
+    }
+}
+
+#[inline]
+fn load_block(block: &[u8; BLOCK]) -> __m128i {
+    // SAFETY: 16 bytes of an array of 16; every x86-64 CPU has the instruction.
+    unsafe { _mm_loadu_si128(block.as_ptr().cast()) }
+}
+
+/// One packet, whichever the direction.
+#[derive(Clone, Copy)]
+struct Packet<'a> {
+    aad: &'a [u8],
+    /// The first 8 bytes of the IV as they are sent.
+    iv: u64,
+    /// `len` readable bytes.
+    source: *const u8,
+    /// `len` writable bytes.
+    destination: *mut u8,
+    len: usize,
+}
+
+impl Packet<'_> {
+    /// The lengths as they are hashed, in bits.
+    const fn lengths(&self) -> u128 {
+        ((self.aad.len() as u128 * 8) << 64) | (self.len as u128 * 8)
     }
 
-    /// The suite they were made for.
-    pub(crate) const fn suite(&self) -> Suite {
-        match *self {}
-    }
-
-    /// Asks the CPU to fetch what a text of `len` bytes needs.
-    pub(crate) fn prefetch(&self, _len: usize) {
-        match *self {}
+    /// Additional data of one block as a number, or none; `None` if there are more.
+    fn short_aad(&self) -> Option<u128> {
+        match self.aad.len() {
+            8 => {
+                let low: [u8; 8] = self.aad.try_into().ok()?;
+                Some(u128::from(u64::from_be_bytes(low)) << 64)
+            }
+            12 => {
+                let (high, low) = self.aad.split_first_chunk::<8>()?;
+                let low: [u8; 4] = low.try_into().ok()?;
+                let high = u128::from(u64::from_be_bytes(*high)) << 64;
+                Some(high | (u128::from(u32::from_be_bytes(low)) << 32))
+            }
+            _ => None,
+        }
     }
 }
 
 /// Seals one packet.
-pub(super) fn seal(_tier: Tier, keys: &Keys, _op: &mut SealOp<'_>) {
-    match *keys {}
+pub(super) fn seal<const N: usize>(tier: Tier, keys: &Schedule<N>, op: &mut SealOp<'_>) {
+    let place = op.pointers();
+    let iv = u64::from_le_bytes(op.iv.first_chunk().copied().unwrap_or_default());
+    let text = place.destination.wrapping_add(IV_LEN);
+    let packet = Packet {
+        aad: op.aad,
+        iv,
+        source: place.source,
+        destination: text,
+        len: place.len,
+    };
+    // SAFETY: 2, 3: as the op says.
+    let tag = unsafe { crypt::<false, N>(tier, keys, packet) };
+    // SAFETY: 2: the ICV's 16 bytes follow the text.
+    unsafe { _mm_storeu_si128(text.wrapping_add(place.len).cast(), tag) };
+    // The IV is written last: a load of the first blocks that spans it would wait for it.
+    // SAFETY: 2: the destination begins with 8 bytes of IV.
+    unsafe { place.destination.cast::<u64>().write_unaligned(iv) };
 }
 
 /// Verifies and opens one packet; its destination is zeroed if the ICV is wrong.
-pub(super) fn open(_tier: Tier, keys: &Keys, _op: &mut OpenOp<'_>) -> bool {
-    match *keys {}
+pub(super) fn open<const N: usize>(tier: Tier, keys: &Schedule<N>, op: &mut OpenOp<'_>) -> bool {
+    let place = op.pointers();
+    let text = place.source.wrapping_add(IV_LEN);
+    let packet = Packet {
+        aad: op.aad,
+        // SAFETY: 2: the source begins with 8 bytes of IV.
+        iv: unsafe { place.source.cast::<u64>().read_unaligned() },
+        source: text,
+        destination: place.destination,
+        len: place.len,
+    };
+    // SAFETY: 2: the ICV's 16 bytes follow the text.
+    let icv = unsafe { _mm_loadu_si128(text.wrapping_add(place.len).cast()) };
+    // SAFETY: 2, 3: as the op says.
+    let tag = unsafe { crypt::<true, N>(tier, keys, packet) };
+    // SAFETY: every x86-64 CPU has the instructions.
+    let verified = unsafe { is_same(tag, icv) };
+    if !verified {
+        op.wipe();
+    }
+    verified
+}
+
+/// Compares all 16 bytes at once.
+#[target_feature(enable = "sse2")]
+fn is_same(tag: __m128i, icv: __m128i) -> bool {
+    _mm_movemask_epi8(_mm_cmpeq_epi8(tag, icv)) == 0xffff
+}
+
+/// Encrypts or decrypts the text and returns its tag.
+///
+/// # Safety
+/// The packet's pointers are good for its length, and are the same or have no byte in common.
+#[inline]
+unsafe fn crypt<const OPEN: bool, const N: usize>(
+    tier: Tier,
+    keys: &Schedule<N>,
+    packet: Packet<'_>,
+) -> __m128i {
+    match tier.0 {
+        // SAFETY: 1: of this tier; the rest of the caller.
+        Level::AesNi => unsafe { aesni::crypt::<OPEN, N>(keys, packet) },
+        // SAFETY: as above.
+        Level::Vaes => unsafe { vaes::crypt::<OPEN, N>(keys, packet) },
+        // SAFETY: as above.
+        Level::Avx512 => unsafe { avx512::crypt::<OPEN, N>(keys, packet) },
+    }
 }

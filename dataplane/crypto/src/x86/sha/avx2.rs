@@ -169,7 +169,7 @@ unsafe fn transpose_words8(blocks: &[*const u8; 8], offset: usize) -> [__m256i; 
     let mut rows = [zero; 8];
     for (row, block) in rows.iter_mut().zip(blocks) {
         // SAFETY: the caller's promise.
-        let bytes = unsafe { _mm256_loadu_si256(block.add(offset).cast()) };
+        let bytes = unsafe { _mm256_loadu_si256(block.wrapping_add(offset).cast()) };
         *row = _mm256_shuffle_epi8(bytes, swap);
     }
     let [a, b, c, d, e, f, g, h] = rows;
@@ -205,7 +205,7 @@ unsafe fn transpose_words4(blocks: &[*const u8; 4], offset: usize) -> [__m256i; 
     let mut rows = [_mm256_setzero_si256(); 4];
     for (row, block) in rows.iter_mut().zip(blocks) {
         // SAFETY: the caller's promise.
-        let bytes = unsafe { _mm256_loadu_si256(block.add(offset).cast()) };
+        let bytes = unsafe { _mm256_loadu_si256(block.wrapping_add(offset).cast()) };
         *row = _mm256_shuffle_epi8(bytes, swap);
     }
     let [a, b, c, d] = rows;

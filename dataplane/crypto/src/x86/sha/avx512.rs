@@ -203,7 +203,7 @@ unsafe fn transpose_words8(blocks: &[*const u8; 8], offset: usize) -> [__m512i; 
     let mut rows = [_mm512_setzero_si512(); 8];
     for (row, block) in rows.iter_mut().zip(blocks) {
         // SAFETY: the caller's promise.
-        let bytes = unsafe { _mm512_loadu_si512(block.add(offset).cast()) };
+        let bytes = unsafe { _mm512_loadu_si512(block.wrapping_add(offset).cast()) };
         *row = _mm512_shuffle_epi8(bytes, swap);
     }
     let [a, b, c, d, e, f, g, h] = rows;

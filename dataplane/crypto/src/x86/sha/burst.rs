@@ -50,6 +50,7 @@ struct Lanes<'a, H: Hash, const N: usize, const LEN: usize> {
 }
 
 impl<'a, H: Hash, const N: usize, const LEN: usize> Lanes<'a, H, N, LEN> {
+    /// Works the packets of `burst` that `order` names.
     fn run(
         &mut self,
         burst: &mut [Mac<'a, H>],
@@ -64,20 +65,13 @@ impl<'a, H: Hash, const N: usize, const LEN: usize> Lanes<'a, H, N, LEN> {
             }
         }
         while self.busy > 0 {
-            let count = self.step(compress);
+            let len = self.step(compress);
             for lane in 0..N {
-                match self.feeds[lane].advance(count * LEN) {
+                match self.feeds[lane].advance(len) {
                     Step::Within => {}
-                    Step::InnerEnded => {
-                        let mut state = H::INITIAL;
-                        self.states.get(lane, state.as_mut());
-                        let outer = self.feeds[lane].begin_outer(&state);
-                        self.states.set(lane, outer.as_ref());
-                    }
+                    Step::InnerEnded => self.begin_outer(lane),
                     Step::Ended => {
-                        let mut state = H::INITIAL;
-                        self.states.get(lane, state.as_mut());
-                        write_digest::<H>(&state, &mut burst[self.packets[lane]].digest);
+                        self.finish(lane, burst);
                         match waiting.next() {
                             Some(&packet) => self.begin(lane, packet, burst),
                             None => self.busy -= 1,
@@ -88,13 +82,31 @@ impl<'a, H: Hash, const N: usize, const LEN: usize> Lanes<'a, H, N, LEN> {
         }
     }
 
+    /// Gives a lane a packet.
     fn begin(&mut self, lane: usize, packet: usize, burst: &[Mac<'a, H>]) {
         let state = self.feeds[lane].begin(&burst[packet]);
         self.states.set(lane, state.as_ref());
         self.packets[lane] = packet;
     }
 
-    /// Compresses as many blocks as every busy lane has; idle lanes look at the blocks of another and are ignored.
+    /// Goes on from the inner hash of a lane to the outer.
+    fn begin_outer(&mut self, lane: usize) {
+        let mut inner = H::INITIAL;
+        self.states.get(lane, inner.as_mut());
+        let outer = self.feeds[lane].begin_outer(&inner);
+        self.states.set(lane, outer.as_ref());
+    }
+
+    /// Writes the digest of a lane.
+    fn finish(&self, lane: usize, burst: &mut [Mac<'a, H>]) {
+        let mut state = H::INITIAL;
+        self.states.get(lane, state.as_mut());
+        write_digest::<H>(&state, &mut burst[self.packets[lane]].digest);
+    }
+
+    /// Compresses as many blocks as every busy lane has and gives their length in bytes.
+    ///
+    /// Idle lanes look at the blocks of a busy one and are ignored.
     fn step(&mut self, compress: &impl Fn(&mut States<H::Word, N>, &Blocks<'_, N, LEN>)) -> usize {
         let mut messages = self
             .feeds
@@ -111,6 +123,6 @@ impl<'a, H: Hash, const N: usize, const LEN: usize> Lanes<'a, H, N, LEN> {
         }
         let blocks = Blocks::new(messages);
         compress(&mut self.states, &blocks);
-        blocks.count()
+        blocks.count() * LEN
     }
 }

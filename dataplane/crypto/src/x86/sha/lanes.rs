@@ -4,7 +4,7 @@ use zeroize::Zeroize;
 
 use super::Word;
 
-/// One word of each of `N` messages, in one register or a few.
+/// One word of each of `N` messages, in one register.
 ///
 /// A value is proof that the CPU has the instructions: only [`Lanes::load`] and [`Lanes::transpose`] make one from nothing, and
 /// whoever calls them has checked.

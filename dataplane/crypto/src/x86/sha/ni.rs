@@ -79,8 +79,9 @@ pub(super) fn sha256_two(states: &mut States<u32, 2>, blocks: &Blocks<'_, 2, 64>
         let mut w = unsafe { load(blocks.at(index), swap) };
         for (row, constants) in u32::ROUNDS.iter().enumerate() {
             for n in 0..4 {
-                // SAFETY: a row has sixteen words.
-                let k = unsafe { _mm_loadu_si128(constants.as_ptr().cast::<__m128i>().add(n)) };
+                let four = &constants.as_chunks::<4>().0[n];
+                // SAFETY: four words are 16 bytes.
+                let k = unsafe { _mm_loadu_si128(four.as_ptr().cast()) };
                 for lane in 0..2 {
                     let w = &mut w[lane];
                     if row > 0 {
@@ -118,7 +119,7 @@ unsafe fn load(pointers: [*const u8; 2], swap: __m128i) -> [[__m128i; 4]; 2] {
     for (block, pointer) in blocks.iter_mut().zip(pointers) {
         for (n, words) in block.iter_mut().enumerate() {
             // SAFETY: the caller's promise.
-            let bytes = unsafe { _mm_loadu_si128(pointer.cast::<__m128i>().add(n)) };
+            let bytes = unsafe { _mm_loadu_si128(pointer.cast::<__m128i>().wrapping_add(n)) };
             *words = _mm_shuffle_epi8(bytes, swap);
         }
     }

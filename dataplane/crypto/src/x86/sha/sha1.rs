@@ -1,7 +1,5 @@
 //! SHA-1 of many messages side by side (FIPS 180-4 §6.1.2).
 
-use std::hint::black_box;
-
 use super::lanes::{Blocks, Lanes, States};
 
 /// The constants of rounds 0–19, 20–39, 40–59 and 60–79 (FIPS 180-4 §4.2.1).
@@ -19,13 +17,11 @@ pub(super) unsafe fn compress<L: Lanes<N, Word = u32>, const N: usize, const LEN
     const { assert!(LEN == 64) };
     // SAFETY: the caller's promise.
     let mut state: [L; 5] = std::array::from_fn(|n| unsafe { L::load(&states.0[n]) });
-    // In memory, and so the frame is as aligned as the registers that the compiler has to keep in it.
-    let state = black_box(&mut state);
     for index in 0..blocks.count() {
         let pointers = blocks.at(index);
         // SAFETY: the caller's promise; a whole block lies behind each pointer.
         let words = unsafe { L::transpose(&pointers) };
-        let worked = rounds(*state, words);
+        let worked = rounds(state, words);
         for (sum, lanes) in state.iter_mut().zip(worked) {
             *sum = sum.add(lanes);
         }

@@ -1,7 +1,5 @@
 //! SHA-256 and SHA-512 of many messages side by side (FIPS 180-4 §6.2.2, §6.4.2): the same rounds over words of 4 and 8 bytes.
 
-use std::hint::black_box;
-
 use super::lanes::{Blocks, Lanes, States};
 
 /// What sets SHA-256 (words of 4 bytes) and SHA-512 (words of 8) apart.
@@ -32,13 +30,11 @@ pub(super) unsafe fn compress<L, const N: usize, const LEN: usize>(
     const { assert!(LEN == 16 * size_of::<L::Word>()) };
     // SAFETY: the caller's promise.
     let mut state: [L; 8] = std::array::from_fn(|n| unsafe { L::load(&states.0[n]) });
-    // In memory, and so the frame is as aligned as the registers that the compiler has to keep in it.
-    let state = black_box(&mut state);
     for index in 0..blocks.count() {
         let pointers = blocks.at(index);
         // SAFETY: the caller's promise; a whole block lies behind each pointer.
         let words = unsafe { L::transpose(&pointers) };
-        let worked = rounds(*state, words);
+        let worked = rounds(state, words);
         for (sum, lanes) in state.iter_mut().zip(worked) {
             *sum = sum.add(lanes);
         }
@@ -129,10 +125,10 @@ fn small<L: Lanes<N>, const N: usize>(lanes: L, [a, b, shift]: [u32; 3]) -> L {
 }
 
 impl Constants for u32 {
-    const BIG_0: [u32; 3] = [2, 13, 22];
-    const BIG_1: [u32; 3] = [6, 11, 25];
-    const SMALL_0: [u32; 3] = [7, 18, 3];
-    const SMALL_1: [u32; 3] = [17, 19, 10];
+    const BIG_0: [Self; 3] = [2, 13, 22];
+    const BIG_1: [Self; 3] = [6, 11, 25];
+    const SMALL_0: [Self; 3] = [7, 18, 3];
+    const SMALL_1: [Self; 3] = [17, 19, 10];
     const ROUNDS: &'static [[Self; 16]] = &[
         [
             0x428a_2f98,

@@ -1,0 +1,87 @@
+//! Four blocks in a register: AVX-512 with VAES and VPCLMULQDQ. A mask leaves out the bytes that are no text.
+
+use std::arch::x86_64::*;
+
+use super::algorithm::define_crypt;
+use super::keys::{Schedule, vector};
+use super::{BLOCK, COUNTER_REVERSED, FOLD, POWERS, Packet, REVERSED};
+
+define_crypt!(
+    "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,bmi2,avx2,ssse3,sse4.1"
+);
+
+type Vector = __m512i;
+
+/// Blocks in a register.
+const LANES: usize = 4;
+
+/// Registers of a group.
+const REGISTERS: usize = 4;
+
+macro_rules! vocabulary {
+    ($($(#[$doc:meta])* fn $name:ident $(<const $imm:ident: i32>)? ($($arg:ident: $type:ty),*) -> $out:ty { $body:expr })*) => {
+        $($(#[$doc])*
+        #[inline]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,avx2,bmi2")]
+        fn $name$(<const $imm: i32>)?($($arg: $type),*) -> $out { $body })*
+    };
+}
+
+vocabulary! {
+    fn xor(a: Vector, b: Vector) -> Vector { _mm512_xor_si512(a, b) }
+    fn xor3(a: Vector, b: Vector, c: Vector) -> Vector { _mm512_ternarylogic_epi64::<0x96>(a, b, c) }
+    fn shuffle(a: Vector, order: Vector) -> Vector { _mm512_shuffle_epi8(a, order) }
+    fn round(a: Vector, key: Vector) -> Vector { _mm512_aesenc_epi128(a, key) }
+    fn last_round(a: Vector, key: Vector) -> Vector { _mm512_aesenclast_epi128(a, key) }
+    fn carryless<const WORDS: i32>(a: Vector, b: Vector) -> Vector { _mm512_clmulepi64_epi128::<WORDS>(a, b) }
+    fn swap_halves(a: Vector) -> Vector { _mm512_shuffle_epi32::<0b01_00_11_10>(a) }
+    fn everywhere(block: __m128i) -> Vector { _mm512_broadcast_i32x4(block) }
+    fn first_lane(block: __m128i) -> Vector { _mm512_zextsi128_si512(block) }
+    fn lowest_lane(a: Vector) -> __m128i { _mm512_castsi512_si128(a) }
+    fn in_lane(lane: usize, number: u128) -> Vector { _mm512_maskz_broadcast_i32x4(0xf << (4 * lane), vector(number)) }
+    fn counters() -> Vector { _mm512_set_epi32(4, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0) }
+    fn add_counters(a: Vector) -> Vector { _mm512_add_epi32(a, _mm512_set_epi32(4, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0)) }
+    /// The bytes from `head` to `end`.
+    fn mask(head: usize, end: usize) -> u64 { _bzhi_u64(!0, u32::from(end.to_le_bytes()[0])) & (!0 << head) }
+    fn part(a: Vector, head: usize, end: usize) -> Vector { _mm512_maskz_mov_epi8(mask(head, end), a) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn sum_of_lanes(a: Vector) -> __m128i {
+    let half = _mm256_xor_si256(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64::<1>(a));
+    _mm_xor_si128(
+        _mm256_castsi256_si128(half),
+        _mm256_extracti128_si256::<1>(half),
+    )
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn load(source: *const u8) -> Vector {
+    // SAFETY: of the caller.
+    unsafe { _mm512_loadu_epi8(source.cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn store(destination: *mut u8, a: Vector) {
+    // SAFETY: of the caller.
+    unsafe { _mm512_storeu_epi8(destination.cast(), a) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,avx2,bmi2")]
+unsafe fn load_part(source: *const u8, head: usize, end: usize) -> Vector {
+    let mask = mask(head, end);
+    // SAFETY: of the caller; what the mask leaves out is not touched.
+    unsafe { _mm512_maskz_loadu_epi8(mask, source.cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,avx2,bmi2")]
+unsafe fn store_part(destination: *mut u8, a: Vector, head: usize, end: usize) {
+    let mask = mask(head, end);
+    // SAFETY: of the caller; what the mask leaves out is not touched.
+    unsafe { _mm512_mask_storeu_epi8(destination.cast(), mask, a) }
+}
