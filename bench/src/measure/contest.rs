@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Bench;
-use super::clock::{Clock, Cycles, as_f64};
+use super::clock::{Clock, as_f64};
 use super::spread::{Spread, Timing};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
@@ -57,7 +57,24 @@ impl<'a> Contest<'a> {
         self.contestants.push(Contestant {
             name: name.into(),
             items,
-            turn: Box::new(turn),
+            turn: Turn::Whole(Box::new(turn)),
+            turns: 1,
+            samples: Vec::new(),
+        });
+    }
+
+    /// Adds a contestant that has to prepare its work: each call of `turn` works `items` items, at least one, and returns the cycles
+    /// that the work took without the preparation.
+    pub fn add_timed(
+        &mut self,
+        name: impl Into<String>,
+        items: u64,
+        turn: impl FnMut(&Clock) -> f64 + 'a,
+    ) {
+        self.contestants.push(Contestant {
+            name: name.into(),
+            items,
+            turn: Turn::Timed(Box::new(turn)),
             turns: 1,
             samples: Vec::new(),
         });
@@ -96,11 +113,19 @@ impl<'a> Contest<'a> {
 struct Contestant<'a> {
     name: String,
     items: u64,
-    turn: Box<dyn FnMut() + 'a>,
+    turn: Turn<'a>,
     /// Turns that fill a repetition.
     turns: u64,
     /// Cycles of an item, by repetition.
     samples: Vec<f64>,
+}
+
+/// A piece of work.
+enum Turn<'a> {
+    /// All of it counts.
+    Whole(Box<dyn FnMut() + 'a>),
+    /// What it returns counts.
+    Timed(Box<dyn FnMut(&Clock) -> f64 + 'a>),
 }
 
 impl Contestant<'_> {
@@ -112,7 +137,7 @@ impl Contestant<'_> {
         interrupt: &Interrupt,
     ) -> Result<(), Failure> {
         loop {
-            let cycles = as_f64(self.time(clock, self.turns)).max(1.0);
+            let cycles = self.time(clock, self.turns).max(1.0);
             interrupt.check()?;
             if cycles >= target / 2.0 {
                 let fill = (as_f64(self.turns) * target / cycles).round();
@@ -135,15 +160,21 @@ impl Contestant<'_> {
         self.time(clock, self.turns.div_ceil(8));
         let cycles = self.time(clock, self.turns);
         let items = as_f64(self.turns * self.items.max(1));
-        self.samples.push(as_f64(cycles) / items);
+        self.samples.push(cycles / items);
     }
 
-    fn time(&mut self, clock: &Clock, turns: u64) -> Cycles {
-        let began = clock.now();
-        for _ in 0..turns {
-            (self.turn)();
+    /// Cycles that so many turns take.
+    fn time(&mut self, clock: &Clock, turns: u64) -> f64 {
+        match &mut self.turn {
+            Turn::Whole(turn) => {
+                let began = clock.now();
+                for _ in 0..turns {
+                    turn();
+                }
+                as_f64(clock.now().wrapping_sub(began))
+            }
+            Turn::Timed(turn) => (0..turns).map(|_| turn(clock)).sum(),
         }
-        clock.now().wrapping_sub(began)
     }
 }
 
@@ -175,6 +206,22 @@ mod tests {
         sleeper.repeat(&clock);
         let ns = clock.nanoseconds(sleeper.samples[0]);
         assert!((20_000.0..2_000_000.0).contains(&ns), "{ns}");
+    }
+
+    #[test]
+    fn what_a_contestant_prepares_does_not_count() {
+        let clock = Clock::new();
+        let mut contest = Contest::new();
+        contest.add_timed("slow to prepare", 10, |_| {
+            std::thread::sleep(Duration::from_micros(200));
+            50.0
+        });
+        let mut contestant = contest.contestants.pop().unwrap();
+        let interrupt = Interrupt::given(false);
+        contestant.calibrate(&clock, 1_000.0, &interrupt).unwrap();
+        assert_eq!(contestant.turns, 20);
+        contestant.repeat(&clock);
+        assert_eq!(contestant.samples, [5.0]);
     }
 
     #[test]

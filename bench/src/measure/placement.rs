@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_core_that_is_not_there_is_said() {
-        let placement = std::thread::spawn(|| Placement::take(Some(100_000)))
+        let placement = thread::spawn(|| Placement::take(Some(100_000)))
             .join()
             .unwrap();
         assert!(!placement.pinned());

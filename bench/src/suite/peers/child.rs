@@ -7,6 +7,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::setpriority_process;
+
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::measure::Placement;
@@ -14,7 +16,10 @@ use crate::measure::Placement;
 /// How often we look whether it has ended.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Runs a program to its end with ordinary priority on any core; returns what it said on both its outputs.
+/// The least niceness: ordinary priority, but the most of a core among ordinary threads.
+const FIRST: i32 = -20;
+
+/// Runs a program to its end, by the ordinary policy and on any core; returns what it said on both its outputs.
 ///
 /// # Errors
 /// [`Failure::Interrupted`] if the user asks to stop, and [`Failure::Command`] in the program's words if it fails or has not ended after
@@ -54,7 +59,12 @@ impl Started {
             .stdin(Stdio::null())
             .stdout(says.try_clone()?)
             .stderr(says.try_clone()?);
-        Placement::without(|| command.spawn()).map(Self)
+        Placement::without(|| {
+            // It has to hold its core against others without real-time priority; refused means that it stands as they do.
+            let _ = setpriority_process(None, FIRST);
+            command.spawn()
+        })
+        .map(Self)
     }
 
     /// How it ended; `None` if it has not after `patience`.
@@ -132,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn it_inherits_neither_core_nor_priority() {
+    fn it_inherits_neither_core_nor_policy() {
         // The 41st word of `stat` is the policy: 0 is the ordinary one.
         let look = "cut -d ' ' -f 41 /proc/self/stat; grep Cpus_allowed_list /proc/self/status";
         let ordinary = shell(look, PATIENCE, false).unwrap();

@@ -1,10 +1,12 @@
 //! DPDK's own measure of its crypto devices, as Debian builds it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use culvert_crypto::{AesKey, BURST, Integrity, Suite};
+use tempfile::NamedTempFile;
 
 use super::ours::{Crypto, Work};
 use super::{PeerRow, child, our_name};
@@ -24,7 +26,7 @@ const PROGRAM: &str = "dpdk-test-crypto-perf";
 /// Bytes of plaintext; with AES-CBC in whole blocks.
 const BYTES: [usize; 3] = [64, 576, 1_420];
 /// Runs of the program: each gives one sample of each size.
-const RUNS: usize = 5;
+const RUNS: usize = 9;
 /// How long a run may take; it takes less than a second.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -113,23 +115,29 @@ impl Program {
 
     /// Every suite, direction and size.
     pub(super) fn rows(&self, bench: &mut Bench) -> Result<Vec<PeerRow>, Failure> {
+        let vector = vector().map_err(Failure::io("test vector"))?;
         let tasks = if bench.quick { &TASKS[..1] } else { &TASKS[..] };
         let mut rows = Vec::new();
         for task in tasks {
-            rows.extend(self.compare(task, bench)?);
+            rows.extend(self.compare(task, vector.path(), bench)?);
         }
         Ok(rows)
     }
 
     /// The program and Culvert in turn.
-    fn compare(&self, task: &Task, bench: &mut Bench) -> Result<Vec<PeerRow>, Failure> {
+    fn compare(
+        &self,
+        task: &Task,
+        vector: &Path,
+        bench: &mut Bench,
+    ) -> Result<Vec<PeerRow>, Failure> {
         let runs = if bench.quick { 1 } else { RUNS };
         let mut samples: BTreeMap<usize, [Vec<f64>; 2]> = BTreeMap::new();
         for run in 1..=runs {
             bench
                 .progress
                 .update(|| format!("{NAME}: {}, {run} of {runs}", task.name));
-            for (bytes, theirs) in self.once(task, &bench.interrupt)? {
+            for (bytes, theirs) in self.once(task, vector, &bench.interrupt)? {
                 let [_, core] = self.cores;
                 let ours = Placement::hold(Some(core), |_| ours(task, bytes, bench))?;
                 let [our_samples, their_samples] = samples.entry(bytes).or_default();
@@ -151,13 +159,42 @@ impl Program {
     }
 
     /// Runs the program once; returns size and cycles per packet.
-    fn once(&self, task: &Task, interrupt: &Interrupt) -> Result<Vec<(usize, f64)>, Failure> {
+    fn once(
+        &self,
+        task: &Task,
+        vector: &Path,
+        interrupt: &Interrupt,
+    ) -> Result<Vec<(usize, f64)>, Failure> {
         let sizes = sizes(task);
-        let arguments = arguments(self.cores, task, &sizes);
+        let mut arguments = arguments(self.cores, task, &sizes);
+        if task.words.contains("--auth-op verify") {
+            arguments.extend(["--test-file".to_owned(), vector.display().to_string()]);
+        }
         let words = child::run(&self.path, &arguments, PATIENCE, interrupt)?;
         samples(&words, &sizes)
             .ok_or_else(|| Failure::Command(format!("{PROGRAM} {}", arguments.join(" ")), words))
     }
+}
+
+/// What the program wants to read where it verifies an HMAC. The digest is not that of the ciphertext: the devices hash, decrypt, and
+/// then compare, so the work is the same.
+fn vector() -> io::Result<NamedTempFile> {
+    let mut file = NamedTempFile::new()?;
+    let longest = BYTES.map(|bytes| bytes.next_multiple_of(16));
+    let longest = longest.into_iter().max().unwrap_or_default();
+    for (name, len) in [
+        ("plaintext", longest),
+        ("ciphertext", longest),
+        ("cipher_key", 32),
+        ("auth_key", 20),
+        ("cipher_iv", 16),
+        ("digest", 12),
+    ] {
+        let bytes: Vec<String> = (0..len).map(|at| format!("{:#04x}", at % 251)).collect();
+        writeln!(file, "{name} =\n{}", bytes.join(", "))?;
+    }
+    file.flush()?;
+    Ok(file)
 }
 
 /// Cycles per packet of Culvert at the same work; one sample.
@@ -182,7 +219,7 @@ fn arguments([waits, works]: [usize; 2], task: &Task, sizes: &[usize]) -> Vec<St
     let Task { words, device, .. } = task;
     let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
     let text = format!(
-        "-l {waits},{works} --main-lcore {waits} --no-huge --no-shconf -m 512 --no-pci --no-telemetry --log-level 1 --vdev {device} -- \
+        "-l {waits},{works} --main-lcore {waits} --no-huge --no-shconf -m 512 --no-pci --no-telemetry --log-level error --vdev {device} -- \
          --ptest throughput --devtype {device} {words} --buffer-sz {} --burst-sz 32 --total-ops 300000 --pool-sz 4096 --silent \
          --csv-friendly",
         sizes.join(","),
@@ -244,6 +281,20 @@ mod tests {
         }
         assert_eq!(samples("", &sizes), None);
         assert_eq!(samples(&WORDS.repeat(2), &sizes), None);
+    }
+
+    #[test]
+    fn the_vector_has_a_line_of_bytes_under_each_name() {
+        let text = std::fs::read_to_string(vector().unwrap().path()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let read: Vec<(&str, usize)> = lines
+            .chunks(2)
+            .map(|pair| (pair[0], pair[1].split(", ").count()))
+            .collect();
+        let (plain, sealed) = (("plaintext =", 1_424), ("ciphertext =", 1_424));
+        assert_eq!(read[..2], [plain, sealed]);
+        assert_eq!(read[5], ("digest =", 12));
+        assert!(lines[1].starts_with("0x00, 0x01, "), "{}", lines[1]);
     }
 
     #[test]

@@ -2,14 +2,14 @@
 //!
 //! | peer | work | Culvert beside it |
 //! |---|---|---|
-//! | `boringtun` | an IP packet into a WireGuard tunnel (`encapsulate`), and out again, in memory | packet crypto over the same packet with its L2TP and PPP headers |
-//! | `dpdk-test-crypto-perf` | AES-GCM and AES-CBC with HMAC-SHA1 through DPDK's ipsec-mb devices, bursts of 32 | packet crypto over the same bytes |
+//! | `boringtun` | an IP packet into a WireGuard tunnel (`encapsulate`) and out of one (`decapsulate`), in memory | `culvert-path`: the whole packet path down and up, AES-GCM-128 without NAT-T; `culvert-ENGINE`: its packet crypto alone, over the packet with its L2TP and PPP headers |
+//! | `dpdk` | AES-GCM and AES-CBC with HMAC-SHA1 through DPDK's ipsec-mb devices, bursts of 32, by dpdk-test-crypto-perf | packet crypto over the same bytes |
 //! | `l2tpns` | | not driven |
 //!
 //! A WireGuard packet has other headers and another cipher (ChaCha20-Poly1305) than an ESP packet; what is compared is what it takes
-//! to protect one inner packet. boringtun's figures hold its counters and replay check; Culvert's whole path is measured by `pipeline`.
-//! boringtun works the same two buffers again and again, Culvert as many packets as there are tunnels. DPDK's program is pinned, but has
-//! ordinary priority; its runs and Culvert's take turns, and `min` and `p90` are over these runs.
+//! to protect one inner packet. boringtun's figures hold its counters and replay check, but neither UDP, IP and Ethernet headers nor a
+//! look-up of the tunnel, as `culvert-path` does; it works 64 datagrams again and again, `culvert-path` 2,048 frames. DPDK's program
+//! is pinned, but has no real-time priority; its runs and Culvert's take turns, and `min` and `p90` are over these runs.
 //! A peer that is not there is left out, and a line says what to install.
 
 mod child;

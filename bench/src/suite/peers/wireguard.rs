@@ -7,19 +7,29 @@ use culvert_crypto::{AesKey, BURST, Suite};
 use super::ours::{Crypto, Work};
 use super::{PeerRow, our_name, shuffled};
 use crate::failure::Failure;
-use crate::measure::{Bench, Contest, Standing};
+use crate::measure::{Bench, Contest, Standing, as_f64};
+use crate::suite::pipeline::{Path, Turns};
 
 /// Its name in rows.
 pub(super) const NAME: &str = "boringtun";
 /// Bytes of the inner IP packet.
 const BYTES: [usize; 3] = [64, 576, 1_420];
 /// Numbers of tunnels.
-const TUNNELS: [usize; 2] = [1, 1_000];
+const TUNNELS: [u32; 2] = [1, 1_000];
 /// UDP, L2TP with length, PPP with address and control, and the two bytes of ESP's trailer around an inner packet.
 const AROUND: usize = 8 + 8 + 4 + 2;
 /// Bytes that WireGuard adds, and the least room that boringtun asks for.
 const WIREGUARD: usize = 32;
 const LEAST_ROOM: usize = 148;
+
+/// Culvert's whole packet path in rows.
+const PATH: &str = "culvert-path";
+
+/// A direction: its name, and Culvert's words for it.
+const WORKS: [(&str, Work, Path); 2] = [
+    ("encapsulate", Work::Seal, Path::Down),
+    ("decapsulate", Work::Open, Path::Up),
+];
 
 /// Every size and number of tunnels.
 pub(super) fn rows(bench: &mut Bench) -> Result<Vec<PeerRow>, Failure> {
@@ -31,15 +41,12 @@ pub(super) fn rows(bench: &mut Bench) -> Result<Vec<PeerRow>, Failure> {
     let mut rows = Vec::new();
     for &tunnels in numbers {
         for &bytes in sizes {
-            for (name, work) in [
-                ("encapsulate", Work::Seal),
-                ("encapsulate, decapsulate", Work::Both),
-            ] {
-                let standings = measure(tunnels, bytes, work, bench)?;
+            for (name, work, path) in WORKS {
+                let standings = measure(tunnels, bytes, (work, path), bench)?;
                 rows.extend(
                     standings
                         .into_iter()
-                        .map(|standing| PeerRow::of(name, tunnels, bytes, standing)),
+                        .map(|standing| PeerRow::of(name, tunnels as usize, bytes, standing)),
                 );
             }
         }
@@ -48,43 +55,62 @@ pub(super) fn rows(bench: &mut Bench) -> Result<Vec<PeerRow>, Failure> {
 }
 
 fn measure(
-    tunnels: usize,
+    tunnels: u32,
     bytes: usize,
-    work: Work,
+    (work, path): (Work, Path),
     bench: &mut Bench,
 ) -> Result<Vec<Standing>, Failure> {
     let wrong = || Failure::Wrong(format!("{NAME} with {tunnels} tunnels and {bytes} bytes"));
-    let mut theirs = Tunnels::new(tunnels, bytes).ok_or_else(wrong)?;
     let suite = Suite::AesGcm(AesKey::Bits128);
-    let mut ours = Crypto::new(suite, tunnels, bytes + AROUND).ok_or_else(wrong)?;
-    let mut failed = 0;
+    let mut theirs = Tunnels::new(tunnels, bytes).ok_or_else(wrong)?;
+    let mut ours = Crypto::new(suite, tunnels as usize, bytes + AROUND).ok_or_else(wrong)?;
+    let mut whole = Turns::new(suite, tunnels, path, bytes)?;
+    let (mut failed, mut failure) = (0, None);
     let mut contest = Contest::new();
+    contest.add_timed(PATH, Turns::PACKETS, |clock| {
+        // Infinity ends the search for the number of turns.
+        whole.turn(clock).unwrap_or_else(|why| {
+            failure = Some(why);
+            f64::INFINITY
+        })
+    });
     contest.add(our_name(), BURST as u64, || {
         ours.burst(work);
     });
-    contest.add(NAME, BURST as u64, || failed += theirs.burst(work));
+    contest.add_timed(NAME, BURST as u64, |clock| {
+        let began = clock.now();
+        failed += theirs.encapsulate();
+        let between = clock.now();
+        if work == Work::Seal {
+            return as_f64(between - began);
+        }
+        failed += theirs.decapsulate();
+        as_f64(clock.now() - between)
+    });
     let standings = contest.run(bench, &format!("{NAME}, {tunnels} tunnels, {bytes} bytes"))?;
-    if failed == 0 {
-        Ok(standings)
-    } else {
-        Err(wrong())
+    match (failed, failure) {
+        (0, None) => Ok(standings),
+        (_, Some(failure)) => Err(failure),
+        (_, None) => Err(wrong()),
     }
 }
 
-/// Both ends of each tunnel.
+/// Both ends of each tunnel, and a burst of packets for some of them.
 struct Tunnels {
     pairs: Vec<[Tunn; 2]>,
     order: Vec<usize>,
-    next: usize,
+    /// Where in the order the burst begins.
+    first: usize,
     packet: Vec<u8>,
-    datagram: Vec<u8>,
+    /// The burst, encapsulated.
+    datagrams: Vec<Vec<u8>>,
     out: Vec<u8>,
 }
 
 impl Tunnels {
-    /// Makes them and lets them shake hands; `None` if they do not.
-    fn new(tunnels: usize, bytes: usize) -> Option<Self> {
-        let pairs = (0..u32::try_from(tunnels).ok()?).map(pair);
+    /// Makes them and lets them shake hands; `None` if they do not, or what one end encapsulates the other does not decapsulate.
+    fn new(tunnels: u32, bytes: usize) -> Option<Self> {
+        let pairs = (0..tunnels).map(pair);
         let mut packet = vec![0x5A; bytes];
         let len = u16::try_from(bytes).ok()?.to_be_bytes();
         // boringtun reads version, length and addresses of what comes out.
@@ -94,41 +120,59 @@ impl Tunnels {
         let room = (bytes + WIREGUARD).max(LEAST_ROOM);
         let mut made = Self {
             pairs: pairs.collect::<Option<_>>()?,
-            order: shuffled(tunnels),
-            next: 0,
+            order: shuffled(tunnels as usize),
+            first: 0,
             packet,
-            datagram: vec![0; room],
+            datagrams: vec![vec![0; room]; BURST],
             out: vec![0; room],
         };
-        (made.burst(Work::Both) == 0).then_some(made)
+        (made.encapsulate() + made.decapsulate() == 0).then_some(made)
     }
 
-    /// Takes a burst of packets in, and out again if the work says so; returns how many failed.
-    fn burst(&mut self, work: Work) -> usize {
-        (0..BURST).filter(|_| self.one(work).is_none()).count()
-    }
-
-    fn one(&mut self, work: Work) -> Option<()> {
+    /// Takes the next burst of packets in; returns how many failed.
+    fn encapsulate(&mut self) -> usize {
         let Self {
             pairs,
             order,
-            next,
+            first,
             packet,
-            datagram,
+            datagrams,
+            ..
+        } = self;
+        *first = (*first + BURST) % order.len();
+        let tunnels = order.iter().cycle().skip(*first);
+        let mut failed = 0;
+        for (datagram, tunnel) in datagrams.iter_mut().zip(tunnels) {
+            let sealed = pairs
+                .get_mut(*tunnel)
+                .map(|[near, _]| near.encapsulate(packet, datagram));
+            let is_whole = matches!(sealed, Some(TunnResult::WriteToNetwork(sealed)) if sealed.len() == packet.len() + WIREGUARD);
+            failed += usize::from(!is_whole);
+        }
+        failed
+    }
+
+    /// Takes the burst out again at the other ends; returns how many failed.
+    fn decapsulate(&mut self) -> usize {
+        let Self {
+            pairs,
+            order,
+            first,
+            packet,
+            datagrams,
             out,
         } = self;
-        let [near, far] = pairs.get_mut(*order.get(*next)?)?;
-        *next = (*next + 1) % order.len();
-        let TunnResult::WriteToNetwork(sealed) = near.encapsulate(packet, datagram) else {
-            return None;
-        };
-        if work == Work::Seal {
-            return Some(());
+        let tunnels = order.iter().cycle().skip(*first);
+        let mut failed = 0;
+        for (datagram, tunnel) in datagrams.iter().zip(tunnels) {
+            let sealed = datagram.get(..packet.len() + WIREGUARD).unwrap_or_default();
+            let opened = pairs
+                .get_mut(*tunnel)
+                .map(|[_, far]| far.decapsulate(None, sealed, out));
+            let is_whole = matches!(opened, Some(TunnResult::WriteToTunnelV4(opened, _)) if opened.len() == packet.len());
+            failed += usize::from(!is_whole);
         }
-        let TunnResult::WriteToTunnelV4(opened, _) = far.decapsulate(None, sealed, out) else {
-            return None;
-        };
-        (opened.len() == packet.len()).then_some(())
+        failed
     }
 }
 
@@ -161,5 +205,28 @@ fn sent(result: TunnResult<'_>) -> Option<&[u8]> {
         Some(datagram)
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_packet_is_taken_in_and_out_once() {
+        let mut tunnels = Tunnels::new(3, 64).unwrap();
+        for _ in 0..4 {
+            assert_eq!(tunnels.encapsulate(), 0);
+            assert_eq!(tunnels.decapsulate(), 0);
+        }
+        assert_eq!(tunnels.decapsulate(), BURST, "replayed");
+    }
+
+    #[test]
+    fn a_changed_datagram_fails() {
+        let mut tunnels = Tunnels::new(1, 576).unwrap();
+        assert_eq!(tunnels.encapsulate(), 0);
+        tunnels.datagrams[5][100] ^= 1;
+        assert_eq!(tunnels.decapsulate(), 1);
     }
 }
