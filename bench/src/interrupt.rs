@@ -7,6 +7,7 @@ use std::thread;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::Failure;
+use crate::measure::Placement;
 
 /// Whether the user has asked to stop.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ impl Interrupt {
         }
         let seen = flag.clone();
         thread::spawn(move || {
+            // It must be able to run while others keep their cores to themselves.
+            Placement::roam();
             runtime.block_on(async {
                 let (Ok(interrupt), Ok(terminate), Ok(hangup)) =
                     (&mut interrupt, &mut terminate, &mut hangup)
@@ -58,6 +61,12 @@ impl Interrupt {
             });
         });
         Ok(Self(flag))
+    }
+
+    /// One that was caught long ago, or never will be.
+    #[cfg(test)]
+    pub(crate) fn given(set: bool) -> Self {
+        Self(Arc::new(AtomicBool::new(set)))
     }
 
     /// Whether the user has asked to stop.

@@ -17,6 +17,7 @@ use culvert_bench::measure;
 use culvert_bench::plot::Plot;
 use culvert_bench::suite::crypto::Crypto;
 use culvert_bench::suite::login::Login;
+use culvert_bench::suite::peers::Peers;
 use culvert_bench::suite::pipeline::Pipeline;
 use culvert_bench::suite::scale::Scale;
 use culvert_bench::suite::wire::Wire;
@@ -43,6 +44,8 @@ enum Command {
     Login(Login),
     /// Measures what many tunnels take: memory, and time to install.
     Scale(Scale),
+    /// Measures user-space WireGuard, DPDK and Culvert at the same work.
+    Peers(Peers),
     /// Measures Culvert over AF_XDP against a loop that only forwards, in namespaces of its own.
     Wire(Wire),
     /// Draws figures and writes the tables of docs/PERFORMANCE.md from the JSON of the suites.
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::Pipeline(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Login(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Scale(suite) => measure::run(&suite).map(|()| Verdict::Good),
+        Command::Peers(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Wire(suite) => measure::run(&suite).map(|()| Verdict::Good),
         Command::Plot(plot) => plot.run().map(|()| Verdict::Good),
     };

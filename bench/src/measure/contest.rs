@@ -4,9 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Bench;
-use super::clock::{Clock, Cycles, as_f64};
+use super::clock::{Clock, as_f64};
 use super::spread::{Spread, Timing};
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 
 /// How long a repetition lasts and how many there are.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +57,24 @@ impl<'a> Contest<'a> {
         self.contestants.push(Contestant {
             name: name.into(),
             items,
-            turn: Box::new(turn),
+            turn: Turn::Whole(Box::new(turn)),
+            turns: 1,
+            samples: Vec::new(),
+        });
+    }
+
+    /// Adds a contestant that has to prepare its work: each call of `turn` works `items` items, at least one, and returns the cycles
+    /// that the work took without the preparation.
+    pub fn add_timed(
+        &mut self,
+        name: impl Into<String>,
+        items: u64,
+        turn: impl FnMut(&Clock) -> f64 + 'a,
+    ) {
+        self.contestants.push(Contestant {
+            name: name.into(),
+            items,
+            turn: Turn::Timed(Box::new(turn)),
             turns: 1,
             samples: Vec::new(),
         });
@@ -69,8 +87,7 @@ impl<'a> Contest<'a> {
     pub fn run(mut self, bench: &mut Bench, what: &str) -> Result<Vec<Standing>, Failure> {
         let repetition = bench.clock.cycles(bench.pace.repetition);
         for contestant in &mut self.contestants {
-            contestant.calibrate(&bench.clock, repetition);
-            bench.interrupt.check()?;
+            contestant.calibrate(&bench.clock, repetition, &bench.interrupt)?;
         }
         for round in 1..=bench.pace.repetitions {
             for contestant in &mut self.contestants {
@@ -79,8 +96,8 @@ impl<'a> Contest<'a> {
                     format!("{what}: {round} of {rounds}, {name}")
                 });
                 contestant.repeat(&bench.clock);
+                bench.interrupt.check()?;
             }
-            bench.interrupt.check()?;
         }
         let standing = |contestant: Contestant<'_>| {
             Some(Standing {
@@ -96,18 +113,32 @@ impl<'a> Contest<'a> {
 struct Contestant<'a> {
     name: String,
     items: u64,
-    turn: Box<dyn FnMut() + 'a>,
+    turn: Turn<'a>,
     /// Turns that fill a repetition.
     turns: u64,
     /// Cycles of an item, by repetition.
     samples: Vec<f64>,
 }
 
+/// A piece of work.
+enum Turn<'a> {
+    /// All of it counts.
+    Whole(Box<dyn FnMut() + 'a>),
+    /// What it returns counts.
+    Timed(Box<dyn FnMut(&Clock) -> f64 + 'a>),
+}
+
 impl Contestant<'_> {
     /// Finds how many turns fill a repetition of `target` cycles; this also warms up code, tables and the core's clock.
-    fn calibrate(&mut self, clock: &Clock, target: f64) {
+    fn calibrate(
+        &mut self,
+        clock: &Clock,
+        target: f64,
+        interrupt: &Interrupt,
+    ) -> Result<(), Failure> {
         loop {
-            let cycles = as_f64(self.time(clock, self.turns)).max(1.0);
+            let cycles = self.time(clock, self.turns).max(1.0);
+            interrupt.check()?;
             if cycles >= target / 2.0 {
                 let fill = (as_f64(self.turns) * target / cycles).round();
                 #[expect(
@@ -118,7 +149,7 @@ impl Contestant<'_> {
                 {
                     self.turns = fill.max(1.0) as u64;
                 }
-                return;
+                return Ok(());
             }
             self.turns *= 2;
         }
@@ -129,15 +160,21 @@ impl Contestant<'_> {
         self.time(clock, self.turns.div_ceil(8));
         let cycles = self.time(clock, self.turns);
         let items = as_f64(self.turns * self.items.max(1));
-        self.samples.push(as_f64(cycles) / items);
+        self.samples.push(cycles / items);
     }
 
-    fn time(&mut self, clock: &Clock, turns: u64) -> Cycles {
-        let began = clock.now();
-        for _ in 0..turns {
-            (self.turn)();
+    /// Cycles that so many turns take.
+    fn time(&mut self, clock: &Clock, turns: u64) -> f64 {
+        match &mut self.turn {
+            Turn::Whole(turn) => {
+                let began = clock.now();
+                for _ in 0..turns {
+                    turn();
+                }
+                as_f64(clock.now().wrapping_sub(began))
+            }
+            Turn::Timed(turn) => (0..turns).map(|_| turn(clock)).sum(),
         }
-        clock.now().wrapping_sub(began)
     }
 }
 
@@ -151,9 +188,10 @@ impl fmt::Debug for Contestant<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
 
     use super::*;
+    use crate::progress::Progress;
 
     #[test]
     fn the_rate_found_is_that_of_one_item() {
@@ -162,10 +200,28 @@ mod tests {
         let mut contest = Contest::new();
         contest.add("sleeper", 10, turn);
         let mut sleeper = contest.contestants.pop().unwrap();
-        sleeper.calibrate(&clock, clock.cycles(Duration::from_millis(2)));
+        let target = clock.cycles(Duration::from_millis(2));
+        let interrupt = Interrupt::given(false);
+        sleeper.calibrate(&clock, target, &interrupt).unwrap();
         sleeper.repeat(&clock);
         let ns = clock.nanoseconds(sleeper.samples[0]);
         assert!((20_000.0..2_000_000.0).contains(&ns), "{ns}");
+    }
+
+    #[test]
+    fn what_a_contestant_prepares_does_not_count() {
+        let clock = Clock::new();
+        let mut contest = Contest::new();
+        contest.add_timed("slow to prepare", 10, |_| {
+            std::thread::sleep(Duration::from_micros(200));
+            50.0
+        });
+        let mut contestant = contest.contestants.pop().unwrap();
+        let interrupt = Interrupt::given(false);
+        contestant.calibrate(&clock, 1_000.0, &interrupt).unwrap();
+        assert_eq!(contestant.turns, 20);
+        contestant.repeat(&clock);
+        assert_eq!(contestant.samples, [5.0]);
     }
 
     #[test]
@@ -184,5 +240,25 @@ mod tests {
         let mut order = order.into_inner();
         order.dedup();
         assert_eq!(order, ['a', 'b', 'a', 'b', 'a', 'b']);
+    }
+
+    #[test]
+    fn a_contest_ends_when_the_user_asks() {
+        let turns = Cell::new(0);
+        let mut contest = Contest::new();
+        contest.add("endless", 1, || turns.set(turns.get() + 1));
+        let mut bench = Bench {
+            clock: Clock::new(),
+            pace: Pace {
+                repetition: Duration::from_secs(3_600),
+                repetitions: usize::MAX,
+            },
+            quick: false,
+            interrupt: Interrupt::given(true),
+            progress: Progress::on_stderr(),
+        };
+        let outcome = contest.run(&mut bench, "nothing");
+        assert!(matches!(outcome, Err(Failure::Interrupted)));
+        assert_eq!(turns.get(), 1);
     }
 }

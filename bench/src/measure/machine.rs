@@ -49,8 +49,8 @@ const FEATURES: [&str; 14] = [
 ];
 
 impl Machine {
-    /// Looks at the machine that we run on.
-    pub fn look(clock: &Clock, placement: Placement) -> Self {
+    /// Looks at the machine that we run on, before anything is placed: this starts programs.
+    pub fn look(clock: &Clock) -> Self {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
@@ -65,7 +65,7 @@ impl Machine {
             commit: commit(),
             date: words("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"])
                 .unwrap_or_else(|| "unknown".to_owned()),
-            placement,
+            placement: Placement::default(),
         }
     }
 }
@@ -171,7 +171,7 @@ mod tests {
                 real_time: false,
                 lacks: vec!["no real-time priority: not permitted".to_owned()],
             },
-            ..Machine::look(&Clock::new(), Placement::default())
+            ..Machine::look(&Clock::new())
         };
         let text = machine.to_string();
         assert!(text.contains("pinned to core 1"), "{text}");

@@ -48,7 +48,7 @@ pub trait Suite {
     /// Its name on the command line and in the report.
     const NAME: &'static str;
     /// Whether the thread that calls [`Suite::rows`] is pinned with real-time priority. A suite that starts threads or processes,
-    /// which would inherit both, says no and calls [`Placement::take`] where it measures.
+    /// which would inherit both, says no, and places what measures: [`Placement::hold`].
     const PLACED: bool = true;
     /// Contestants that the others are compared with, in the order of the table's columns.
     const REFERENCES: &'static [&'static str] = &[];
@@ -58,7 +58,12 @@ pub trait Suite {
     /// What it was told.
     fn options(&self) -> &Options;
 
-    /// Measures.
+    /// Of a suite that places what measures by itself: where that is.
+    fn placement(&self) -> Placement {
+        Placement::default()
+    }
+
+    /// Measures; looks at [`Bench::interrupt`] every few seconds or more often.
     ///
     /// # Errors
     /// [`Failure`] if the system refuses something or the user asks to stop.
@@ -101,15 +106,16 @@ pub struct Bench {
 /// What [`Suite::rows`] fails with, or [`Failure::Io`] if the JSON cannot be written.
 pub fn run<S: Suite>(suite: &S) -> Result<(), Failure> {
     let options = suite.options();
-    // The thread that waits for signals must inherit neither core nor priority.
+    // What is started from here on inherits the priority that we were started with.
+    Placement::give_way();
     let interrupt = Interrupt::catch()?;
-    let placement = if S::PLACED {
+    let clock = Clock::new();
+    let mut machine = Machine::look(&clock);
+    machine.placement = if S::PLACED {
         Placement::take(options.core)
     } else {
-        Placement::default()
+        suite.placement()
     };
-    let clock = Clock::new();
-    let machine = Machine::look(&clock, placement);
     print(&format!("{}\n{machine}\n", S::NAME));
     let mut bench = Bench {
         clock,

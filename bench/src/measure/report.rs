@@ -91,7 +91,7 @@ fn command(arguments: impl Iterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::{Clock, Placement, Spread, Timing};
+    use crate::measure::{Clock, Spread, Timing};
 
     #[derive(Serialize)]
     struct Row {
@@ -109,7 +109,7 @@ mod tests {
             bytes: 64,
             timing: Timing::new(&clock, spread),
         };
-        let machine = Machine::look(&clock, Placement::default());
+        let machine = Machine::look(&clock);
         Report::new("crypto", machine, &[row]).unwrap()
     }
 

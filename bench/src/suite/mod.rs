@@ -5,6 +5,7 @@
 pub mod crowd;
 pub mod crypto;
 pub mod login;
+pub mod peers;
 pub mod pipeline;
 pub mod process;
 pub mod scale;

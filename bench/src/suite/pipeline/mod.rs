@@ -8,6 +8,7 @@
 mod gateway;
 mod packet;
 mod rotation;
+mod turns;
 
 use culvert_crypto::{AesKey, Integrity, Suite as EspSuite};
 use culvert_dataplane::api::Encapsulation;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::measure::{Bench, Cell, Clock, Figure, Options, Row, Spread, Suite, Timing, as_f64};
 use gateway::{Gateway, ROTATION};
+pub(super) use turns::Turns;
 
 /// The ESP suites, with their names in rows.
 const SUITES: [(&str, EspSuite); 2] = [
@@ -231,7 +233,7 @@ impl Field {
 
 /// Which way packets go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Path {
+pub(super) enum Path {
     /// From clients to the network: opened.
     Up,
     /// From the network to clients: sealed.

@@ -23,7 +23,6 @@ mod system;
 mod traffic;
 mod trial;
 
-use std::thread;
 use std::time::Duration;
 
 use culvert_crypto::{AesKey, Integrity, Suite as Algorithms};
@@ -178,25 +177,25 @@ impl Suite for Wire {
         &self.options
     }
 
+    /// That of the gateway and the forwarder.
+    fn placement(&self) -> Placement {
+        Placement::offered(self.options.core)
+    }
+
     fn rows(&self, bench: &mut Bench) -> Result<Vec<WireRow>, Failure> {
         let [sender, gateway] = cores(self.options.core)?;
         let mut field = Field::create(Some(gateway))?;
         let pace = Pace::of(self.options.quick);
-        thread::scope(|scope| {
-            // A thread of its own, so that the programs that remove the namespaces inherit neither core nor priority.
-            let measuring = scope.spawn(|| {
-                for lack in Placement::take(Some(sender)).lacks {
-                    bench.progress.update(|| format!("sender: {lack}"));
-                }
-                let mut rows = Vec::new();
-                for case in cases(self.options.quick) {
-                    rows.extend(measure(&mut field, case, pace, bench)?);
-                }
-                Ok(rows)
-            });
-            measuring
-                .join()
-                .unwrap_or_else(|_| Err(Failure::Gateway("the sender panicked".to_owned())))
+        // The programs that make and remove the namespaces inherit neither core nor priority.
+        Placement::hold(Some(sender), |placement| {
+            for lack in placement.lacks {
+                bench.progress.update(|| format!("sender: {lack}"));
+            }
+            let mut rows = Vec::new();
+            for case in cases(self.options.quick) {
+                rows.extend(measure(&mut field, case, pace, bench)?);
+            }
+            Ok(rows)
         })
     }
 }
