@@ -1,9 +1,9 @@
-//! The `pipeline` suite: cycles by number of sessions, a figure for each ESP suite, and all rows.
+//! The `pipeline` suite: cycles by number of sessions, a figure for each ESP suite, and a table of the same.
 
 use super::Shown;
 use super::lines::{Lines, Panel, Series};
-use super::tables::{Row, all, distinct, matching, number, text};
-use crate::measure::Report;
+use super::tables::{Row, distinct, matching, number, text};
+use crate::measure::{Report, Table};
 
 /// What the figures show; the table has the rest.
 const BATCH: &str = "64";
@@ -14,8 +14,38 @@ pub(super) fn show(report: &Report) -> Shown {
     let figure = |suite: &String| (format!("pipeline-{suite}.svg"), lines(report, suite).draw());
     Shown {
         figures: suites.iter().map(figure).collect(),
-        tables: all(report).markdown(),
+        tables: format!(
+            "TSC cycles per packet, median, batches of {BATCH}, without NAT-T. The report has NAT-T and batches of 1 and 8 too.\n\n{}",
+            summary(report).markdown()
+        ),
     }
+}
+
+/// A line for each path, ESP suite and number of sessions; a column for each size.
+fn summary(report: &Report) -> Table {
+    let bytes = distinct(&report.rows, "bytes");
+    let mut heads = ["path", "suite", "sessions"].map(str::to_owned).to_vec();
+    heads.extend(bytes.iter().map(|bytes| named(bytes)));
+    let mut lines = Vec::new();
+    for suite in distinct(&report.rows, "suite") {
+        for path in distinct(&report.rows, "path") {
+            let fields = [
+                ("suite", &*suite),
+                ("path", &path),
+                ("batch", BATCH),
+                ("natt", NATT),
+            ];
+            let rows = matching(&report.rows, &fields);
+            for sessions in distinct(rows.iter().copied(), "sessions") {
+                let cell =
+                    |bytes: &String| cycles(&rows, bytes, &sessions).map(|c| format!("{c:.0}"));
+                let cells = bytes.iter().map(|bytes| cell(bytes).unwrap_or_default());
+                let line = [path.clone(), suite.clone(), sessions.clone()];
+                lines.push(line.into_iter().chain(cells).collect());
+            }
+        }
+    }
+    Table::new(heads, lines)
 }
 
 fn lines(report: &Report, suite: &str) -> Lines {

@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::load::engine::LogIns;
 use crate::measure::{Bench, Cell, Figure, Options, Row, Suite};
 use crate::suite::crowd::Crowd;
+use crate::suite::pipeline::cycles_with;
 use crate::suite::process::proportional_set_size;
 
 mod core;
@@ -58,6 +59,8 @@ pub struct ScaleRow {
     bytes: f64,
     seconds: f64,
     per_second: f64,
+    /// Cycles of a packet of 1,420 bytes through the path in memory with so many sessions, as a multiple of those with one.
+    cycles_growth: Option<f64>,
 }
 
 impl Row for ScaleRow {
@@ -75,6 +78,7 @@ impl Row for ScaleRow {
 
     fn cells(&self) -> Vec<Cell> {
         let control = self.control_bytes.map(|bytes| format!("{bytes:.0}"));
+        let growth = self.cycles_growth.map(|growth| format!("{growth:.2}"));
         vec![
             Cell::new("tunnels", self.tunnels),
             Cell::new("how", self.how),
@@ -83,6 +87,7 @@ impl Row for ScaleRow {
             Cell::new("both B each", format!("{:.0}", self.bytes)),
             Cell::new("seconds", format!("{:.2}", self.seconds)),
             Cell::new("per second", format!("{:.0}", self.per_second)),
+            Cell::new("cycles ×", growth.unwrap_or_default()),
         ]
     }
 }
@@ -134,10 +139,11 @@ impl Scale {
             bytes: control + dataplane,
             seconds,
             per_second: f64::from(count) / seconds,
+            cycles_growth: None,
         })
     }
 
-    fn installed(&self, bench: &Bench) -> Result<ScaleRow, Failure> {
+    fn installed(&self, bench: &mut Bench) -> Result<ScaleRow, Failure> {
         let usual = if bench.quick {
             QUICK_SESSIONS
         } else {
@@ -154,6 +160,8 @@ impl Scale {
         core.finish()?;
         let seconds = begin.elapsed().as_secs_f64();
         let bytes = each(proportional_set_size(us)?, before, count);
+        drop(core);
+        let cycles_growth = Some(cycles_with(count, bench)? / cycles_with(1, bench)?);
         Ok(ScaleRow {
             tunnels: count,
             how: "installed",
@@ -162,6 +170,7 @@ impl Scale {
             bytes,
             seconds,
             per_second: f64::from(count) / seconds,
+            cycles_growth,
         })
     }
 }
