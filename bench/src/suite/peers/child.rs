@@ -16,14 +16,17 @@ use crate::measure::Placement;
 /// How often we look whether it has ended.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// The least niceness: ordinary priority, but the most of a core among ordinary threads.
+/// The least niceness. A peer has to hold its core against others without real-time priority, which would let it wait for itself.
 const FIRST: i32 = -20;
+/// Where the scheduler divides a core among sessions first (`autogroup` in sched(7)), niceness counts only inside one.
+const FIRST_OF_SESSIONS: &str =
+    r#"{ echo -20 > /proc/self/autogroup; } 2> /dev/null; exec "$0" "$@""#;
 
 /// Runs a program to its end, by the ordinary policy and on any core; returns what it said on both its outputs.
 ///
 /// # Errors
 /// [`Failure::Interrupted`] if the user asks to stop, and [`Failure::Command`] in the program's words if it fails or has not ended after
-/// `patience`; either ends it. [`Failure::Io`] if it cannot be started.
+/// `patience` or cannot be started; either ends it.
 pub(super) fn run(
     program: &Path,
     arguments: &[String],
@@ -53,14 +56,16 @@ struct Started(Child);
 
 impl Started {
     fn new(program: &Path, arguments: &[String], says: &File) -> io::Result<Self> {
-        let mut command = Command::new(program);
+        let mut command = Command::new("setsid");
         command
+            .args(["sh", "-c", FIRST_OF_SESSIONS])
+            .arg(program)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(says.try_clone()?)
             .stderr(says.try_clone()?);
         Placement::without(|| {
-            // It has to hold its core against others without real-time priority; refused means that it stands as they do.
+            // Refused means that it stands as others do.
             let _ = setpriority_process(None, FIRST);
             command.spawn()
         })
@@ -123,6 +128,13 @@ mod tests {
         };
         assert!(command.starts_with("/bin/sh -c"), "{command}");
         assert!(words.contains("3\nwhy"), "{words}");
+    }
+
+    #[test]
+    fn one_that_is_not_there_is_said() {
+        let nowhere = Path::new("/nonexistent/program");
+        let outcome = run(nowhere, &[], PATIENCE, &Interrupt::given(false));
+        assert!(matches!(outcome, Err(Failure::Command(..))));
     }
 
     #[test]
