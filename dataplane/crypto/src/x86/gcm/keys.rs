@@ -98,12 +98,29 @@ impl<const N: usize> Schedule<N> {
         load_block(&self.round_keys[n])
     }
 
-    /// Where the power at `place` lies; H¹⁶ is at 0.
+    /// H to the power `n`, from 1 to 16.
     #[inline]
-    pub(super) const fn place(&self, place: usize) -> *const u8 {
+    pub(super) fn power(&self, n: usize) -> __m128i {
+        load_block(&self.powers[POWERS - n])
+    }
+
+    /// Where H to the power `n` lies, from 1 to 16; those below follow, then round keys.
+    #[inline]
+    pub(super) const fn powers(&self, n: usize) -> *const u8 {
         std::ptr::from_ref(self)
             .cast::<u8>()
-            .wrapping_add(place * 16)
+            .wrapping_add((POWERS - n) * 16)
+    }
+
+    /// The block of counter 1, encrypted, which masks the tag; `base` is the first round key with the nonce worked in.
+    #[inline]
+    #[target_feature(enable = "aes,pclmulqdq,sse4.1")]
+    pub(super) fn encrypt_first_counter(&self, base: __m128i) -> __m128i {
+        let mut state = _mm_xor_si128(base, vector(1_u128.swap_bytes()));
+        for n in 1..N - 1 {
+            state = _mm_aesenc_si128(state, self.round_key(n));
+        }
+        _mm_aesenclast_si128(state, self.round_key(N - 1))
     }
 
     /// Asks the CPU to fetch the round keys and the powers for `len` bytes.
@@ -171,8 +188,9 @@ const fn halves(number: u128) -> [u64; 2] {
 }
 
 /// The register's number.
-#[target_feature(enable = "aes,pclmulqdq,sse4.1")]
-fn number(vector: __m128i) -> u128 {
+#[inline]
+#[target_feature(enable = "sse4.1")]
+pub(super) fn number(vector: __m128i) -> u128 {
     let low = _mm_cvtsi128_si64(vector).cast_unsigned();
     let high = _mm_extract_epi64::<1>(vector).cast_unsigned();
     (u128::from(high) << 64) | u128::from(low)

@@ -27,6 +27,7 @@ mod aesni;
 mod algorithm;
 mod avx512;
 mod keys;
+mod partial;
 mod vaes;
 
 use std::arch::x86_64::{
