@@ -115,6 +115,7 @@ impl SealContext {
     }
 
     /// Asks the CPU to fetch the keys that a plaintext of `len` bytes needs, a burst or so before it is sealed.
+    #[inline]
     pub fn prefetch(&self, len: usize) {
         match &self.0 {
             SealForm::Portable(..) => {}
@@ -183,6 +184,7 @@ impl OpenContext {
     }
 
     /// Asks the CPU to fetch the keys that a plaintext of `len` bytes needs, a burst or so before it is opened.
+    #[inline]
     pub fn prefetch(&self, len: usize) {
         match &self.0 {
             OpenForm::Portable(..) => {}

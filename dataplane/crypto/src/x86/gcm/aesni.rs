@@ -3,10 +3,16 @@
 use std::arch::x86_64::*;
 
 use super::algorithm::define_crypt;
+use super::burst::define_bursts;
 use super::keys::{Schedule, vector};
 use super::partial::{self, load as load_part, store as store_part};
-use super::{BLOCK, COUNTER_REVERSED, FOLD, POWERS, Packet, REVERSED};
+use super::{AROUND, BLOCK, COUNTER_REVERSED, FOLD, IV_LEN, POWERS, Packet, REVERSED, is_same};
+use crate::context::{OpenForm, SealForm};
+use crate::engine::Opened;
+use crate::op::{OpenOp, SealOp};
+use crate::x86::AHEAD;
 
+define_bursts!("aes,pclmulqdq,ssse3,sse4.1");
 define_crypt!("aes,pclmulqdq,ssse3,sse4.1");
 
 type Vector = __m128i;

@@ -65,7 +65,7 @@ macro_rules! define_crypt {
                 hash = first_lane(vector(0));
             }
             if blocks == POWERS {
-                hash = product.reduced();
+                hash = first_lane(sum_of_lanes(product.reduced()));
                 product = Product::zero();
             }
             let lengths = xor(first_lane(vector(packet.lengths())), hash);
@@ -89,7 +89,7 @@ macro_rules! define_crypt {
         }
 
         impl<'a, const N: usize> Text<'a, N> {
-            /// Works the text while there are whole groups; returns the hash of `hash` and their ciphertext.
+            /// Works the text while there are whole groups; returns the hash of `hash` and their ciphertext, in the first lane.
             ///
             /// When sealing, a group is hashed while the next one is on its way through the rounds.
             ///
@@ -98,27 +98,31 @@ macro_rules! define_crypt {
             #[inline]
             #[target_feature(enable = $features)]
             unsafe fn groups<const OPEN: bool>(&mut self, mut hash: Vector) -> Vector {
-                let mut behind: *const u8 = self.destination;
-                let mut is_behind = false;
+                let mut sealed: *const u8 = self.destination;
+                let mut is_sealed = false;
                 while self.left >= GROUP {
                     if OPEN {
                         // SAFETY: a group is left.
-                        hash = unsafe { self.hash_group(self.source, hash) };
+                        hash = unsafe {
+                            if self.left >= 2 * GROUP {
+                                self.hash_group::<false>(self.source, hash)
+                            } else {
+                                self.hash_group::<true>(self.source, hash)
+                            }
+                        };
                     }
                     // SAFETY: as above.
                     unsafe { self.crypt_group() };
-                    if !OPEN {
-                        if is_behind {
-                            // SAFETY: the group was sealed before the last one.
-                            hash = unsafe { self.hash_group(behind, hash) };
-                            behind = behind.wrapping_add(GROUP);
-                        }
-                        is_behind = true;
+                    if !OPEN && is_sealed {
+                        // SAFETY: the group was sealed before the last one.
+                        hash = unsafe { self.hash_group::<false>(sealed, hash) };
+                        sealed = sealed.wrapping_add(GROUP);
                     }
+                    is_sealed = true;
                 }
-                if is_behind {
+                if !OPEN && is_sealed {
                     // SAFETY: the last group was sealed.
-                    hash = unsafe { self.hash_group(behind, hash) };
+                    hash = unsafe { self.hash_group::<true>(sealed, hash) };
                 }
                 hash
             }
@@ -143,24 +147,39 @@ macro_rules! define_crypt {
 
             /// The hash of `hash` and a group of ciphertext.
             ///
+            /// It is as many sums as there are lanes, each due at its lane's first block of the next group: so all lanes take the same power, and
+            /// none waits for another. `LAST`: one sum, in the first lane.
+            ///
             /// # Safety
             /// `ciphertext` has a group of readable bytes.
             #[inline]
             #[target_feature(enable = $features)]
-            unsafe fn hash_group(&self, ciphertext: *const u8, hash: Vector) -> Vector {
+            unsafe fn hash_group<const LAST: bool>(
+                &self,
+                ciphertext: *const u8,
+                hash: Vector,
+            ) -> Vector {
                 let reversed = everywhere(REVERSED.vector());
-                let powers = self.keys.powers(REGISTERS * LANES);
                 let mut product = Product::zero();
                 for n in 0..REGISTERS {
                     // SAFETY: of the caller.
                     let data = unsafe { load(ciphertext.wrapping_add(n * WIDTH)) };
                     let data = shuffle(data, reversed);
                     let data = if n == 0 { xor(data, hash) } else { data };
-                    // SAFETY: there are as many powers.
-                    let power = unsafe { load(powers.wrapping_add(n * WIDTH)) };
+                    let distance = (REGISTERS - n) * LANES;
+                    let power = if LAST {
+                        // SAFETY: there are as many powers.
+                        unsafe { load(self.keys.powers(distance)) }
+                    } else {
+                        everywhere(self.keys.power(distance))
+                    };
                     product.add(data, power);
                 }
-                product.reduced()
+                if LAST {
+                    first_lane(sum_of_lanes(product.reduced()))
+                } else {
+                    product.reduced()
+                }
             }
 
             /// Encrypts or decrypts the next register, and adds the product of its ciphertext with `powers` to `product`.
@@ -268,7 +287,7 @@ macro_rules! define_crypt {
                 self.high = xor(self.high, carryless::<0x11>(a, b));
             }
 
-            /// The sum of all lanes in the first one, zeros in the others.
+            /// The same, reduced.
             #[inline]
             #[target_feature(enable = $features)]
             fn reduced(&self) -> Vector {
@@ -279,12 +298,11 @@ macro_rules! define_crypt {
                     swap_halves(self.low),
                     carryless::<0x00>(self.low, fold),
                 );
-                let lanes = xor3(
+                xor3(
                     self.high,
                     swap_halves(middle),
                     carryless::<0x00>(middle, fold),
-                );
-                first_lane(sum_of_lanes(lanes))
+                )
             }
         }
     };

@@ -15,6 +15,12 @@ use crate::x86::aes::{Block, expand_key};
 /// Bytes of salt behind the AES key.
 const SALT_LEN: usize = 4;
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Cache lines of the powers above H⁸, which short texts do not need.
+const LINES_OF_HIGH_POWERS: usize = POWERS / 2 * 16 / LINE;
+
 /// Expanded keys of one SA, either direction, with `N` round keys.
 ///
 /// 448 bytes for AES-128, 512 for the longer keys; a packet of 64 bytes touches five lines of them.
@@ -126,12 +132,19 @@ impl<const N: usize> Schedule<N> {
     /// Asks the CPU to fetch the round keys and the powers for `len` bytes.
     #[inline]
     pub(crate) fn prefetch(&self, len: usize) {
-        let blocks = (len.div_ceil(16) + 2).min(POWERS);
-        let first = (POWERS - blocks) * 16 / 64;
+        let blocks = len.div_ceil(16) + 2;
+        if blocks > POWERS / 2 {
+            self.prefetch_lines(0, LINES_OF_HIGH_POWERS);
+        }
+        self.prefetch_lines(LINES_OF_HIGH_POWERS, size_of::<Self>() / LINE);
+    }
+
+    #[inline]
+    fn prefetch_lines(&self, first: usize, end: usize) {
         let start = std::ptr::from_ref(self).cast::<i8>();
-        for line in first..size_of::<Self>() / 64 {
+        for line in first..end {
             // SAFETY: a hint, which reads nothing as far as the program can tell.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(line * 64)) };
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(line * LINE)) };
         }
     }
 }
