@@ -169,6 +169,13 @@ impl<'a> SealOp<'a> {
     #[inline]
     pub(crate) fn pointers(&mut self) -> SealPointers {
         let suite = self.context.suite();
+        self.pointers_within(suite.iv_len(), suite.sealed_len(0))
+    }
+
+    /// The same where the suite is known: bytes of the IV, and of IV and ICV.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    pub(crate) fn pointers_within(&mut self, iv_len: usize, around: usize) -> SealPointers {
         let (destination, sealed_len, source) = match &mut self.buffers {
             Buffers::Apart(source, sealed) => {
                 (sealed.as_mut_ptr(), sealed.len(), Some(source.as_ptr()))
@@ -176,9 +183,9 @@ impl<'a> SealOp<'a> {
             Buffers::InPlace(buffer) => (buffer.as_mut_ptr(), buffer.len(), None),
         };
         SealPointers {
-            source: source.unwrap_or_else(|| destination.wrapping_add(suite.iv_len())),
+            source: source.unwrap_or_else(|| destination.wrapping_add(iv_len)),
             destination,
-            len: sealed_len - suite.sealed_len(0),
+            len: sealed_len - around,
         }
     }
 }
@@ -293,6 +300,13 @@ impl<'a> OpenOp<'a> {
     #[inline]
     pub(crate) fn pointers(&mut self) -> OpenPointers {
         let suite = self.context.suite();
+        self.pointers_within(suite.iv_len(), suite.sealed_len(0))
+    }
+
+    /// The same where the suite is known: bytes of the IV, and of IV and ICV.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    pub(crate) fn pointers_within(&mut self, iv_len: usize, around: usize) -> OpenPointers {
         match &mut self.buffers {
             Buffers::Apart(sealed, plaintext) => OpenPointers {
                 source: sealed.as_ptr(),
@@ -303,8 +317,8 @@ impl<'a> OpenOp<'a> {
                 let source = buffer.as_mut_ptr();
                 OpenPointers {
                     source,
-                    destination: source.wrapping_add(suite.iv_len()),
-                    len: buffer.len() - suite.sealed_len(0),
+                    destination: source.wrapping_add(iv_len),
+                    len: buffer.len() - around,
                 }
             }
         }

@@ -2,6 +2,8 @@
 //! packet, and touches no byte besides.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use culvert_crypto::{AesKey, BURST, Engine, Integrity, Iv, OpenContext, OpenOp, SealContext};
 use culvert_crypto::{SealOp, Suite};
 

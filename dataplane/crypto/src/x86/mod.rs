@@ -112,21 +112,15 @@ impl Tier {
 ///
 /// Packets of AES-GCM are worked one after the other, those of AES-CBC together at the end.
 pub(crate) fn seal_burst(tier: Tier, ops: &mut [SealOp<'_>]) {
-    let mut has_cbc = false;
-    for op in ops.iter().take(AHEAD) {
-        op.prefetch();
+    if !gcm::seal_burst(tier, ops) {
+        return;
     }
-    for index in 0..ops.len() {
-        if let Some(op) = ops.get(index + AHEAD) {
-            op.prefetch();
-        }
-        let Some(op) = ops.get_mut(index) else { break };
+    let mut has_cbc = false;
+    for op in ops.iter_mut() {
         match &op.context.0 {
             SealForm::Portable(_, keys) => keys.seal(op),
-            SealForm::Gcm128(keys) => gcm::seal(tier, keys, op),
-            SealForm::Gcm192(keys) => gcm::seal(tier, keys, op),
-            SealForm::Gcm256(keys) => gcm::seal(tier, keys, op),
             SealForm::Cbc(..) => has_cbc = true,
+            SealForm::Gcm128(_) | SealForm::Gcm192(_) | SealForm::Gcm256(_) => {}
         }
     }
     if has_cbc {
@@ -137,26 +131,16 @@ pub(crate) fn seal_burst(tier: Tier, ops: &mut [SealOp<'_>]) {
 /// Opens a burst of at most 64 ops.
 pub(crate) fn open_burst(tier: Tier, ops: &mut [OpenOp<'_>]) -> Opened {
     let mut opened = Opened::default();
-    let mut has_cbc = false;
-    for op in ops.iter().take(AHEAD) {
-        op.prefetch();
+    if !gcm::open_burst(tier, ops, &mut opened) {
+        return opened;
     }
-    for index in 0..ops.len() {
-        if let Some(op) = ops.get(index + AHEAD) {
-            op.prefetch();
+    let mut has_cbc = false;
+    for (index, op) in ops.iter_mut().enumerate() {
+        match &op.context.0 {
+            OpenForm::Portable(_, keys) => opened.insert_if(keys.open(op), index),
+            OpenForm::Cbc(..) => has_cbc = true,
+            OpenForm::Gcm128(_) | OpenForm::Gcm192(_) | OpenForm::Gcm256(_) => {}
         }
-        let Some(op) = ops.get_mut(index) else { break };
-        let verified = match &op.context.0 {
-            OpenForm::Portable(_, keys) => keys.open(op),
-            OpenForm::Gcm128(keys) => gcm::open(tier, keys, op),
-            OpenForm::Gcm192(keys) => gcm::open(tier, keys, op),
-            OpenForm::Gcm256(keys) => gcm::open(tier, keys, op),
-            OpenForm::Cbc(..) => {
-                has_cbc = true;
-                continue;
-            }
-        };
-        opened.insert_if(verified, index);
     }
     if has_cbc {
         cbc::open_burst(tier, ops, &mut opened);

@@ -2,12 +2,17 @@
 
 use std::arch::x86_64::*;
 
-use zeroize::Zeroize;
-
 use super::algorithm::define_crypt;
+use super::burst::define_bursts;
 use super::keys::{Schedule, vector};
-use super::{BLOCK, COUNTER_REVERSED, FOLD, POWERS, Packet, REVERSED};
+use super::partial::{self, load as load_part, store as store_part};
+use super::{AROUND, BLOCK, COUNTER_REVERSED, FOLD, IV_LEN, POWERS, Packet, REVERSED, is_same};
+use crate::context::{OpenForm, SealForm};
+use crate::engine::Opened;
+use crate::op::{OpenOp, SealOp};
+use crate::x86::AHEAD;
 
+define_bursts!("aes,pclmulqdq,ssse3,sse4.1");
 define_crypt!("aes,pclmulqdq,ssse3,sse4.1");
 
 type Vector = __m128i;
@@ -37,11 +42,10 @@ vocabulary! {
     fn swap_halves(a: Vector) -> Vector { _mm_shuffle_epi32::<0b01_00_11_10>(a) }
     fn everywhere(block: __m128i) -> Vector { block }
     fn first_lane(block: __m128i) -> Vector { block }
-    fn lowest_lane(a: Vector) -> __m128i { a }
-    fn in_lane(_lane: usize, number: u128) -> Vector { vector(number) }
-    fn counters() -> Vector { _mm_set_epi32(1, 0, 0, 0) }
+    fn counters() -> Vector { _mm_set_epi32(2, 0, 0, 0) }
     fn add_counters(a: Vector) -> Vector { _mm_add_epi32(a, _mm_set_epi32(1, 0, 0, 0)) }
     fn sum_of_lanes(a: Vector) -> __m128i { a }
+    fn part(a: Vector, len: usize) -> Vector { _mm_and_si128(a, partial::mask(len)) }
 }
 
 #[inline]
@@ -56,67 +60,4 @@ unsafe fn load(source: *const u8) -> Vector {
 unsafe fn store(destination: *mut u8, a: Vector) {
     // SAFETY: of the caller.
     unsafe { _mm_storeu_si128(destination.cast(), a) }
-}
-
-/// Loads the bytes from `head` to `end`, zeros around them.
-#[inline]
-#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
-unsafe fn load_part(source: *const u8, head: usize, end: usize) -> Vector {
-    if head == 0 && end == WIDTH {
-        // SAFETY: of the caller.
-        return unsafe { load(source) };
-    }
-    if head >= end {
-        return first_lane(vector(0));
-    }
-    let mut bytes = [0; WIDTH];
-    let place = bytes.as_mut_ptr().wrapping_add(head);
-    // SAFETY: of the caller; the array is as long as a register.
-    unsafe { place.copy_from_nonoverlapping(source.wrapping_add(head), end - head) };
-    // SAFETY: an array as long as a register.
-    let a = unsafe { load(bytes.as_ptr()) };
-    bytes.zeroize();
-    a
-}
-
-/// Stores the bytes from `head` to `end`.
-#[inline]
-#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
-unsafe fn store_part(destination: *mut u8, a: Vector, head: usize, end: usize) {
-    if head == 0 && end == WIDTH {
-        // SAFETY: of the caller.
-        return unsafe { store(destination, a) };
-    }
-    if head >= end {
-        return;
-    }
-    let mut bytes = [0; WIDTH];
-    // SAFETY: an array as long as a register.
-    unsafe { store(bytes.as_mut_ptr(), a) };
-    let place = destination.wrapping_add(head);
-    // SAFETY: of the caller; the array is as long as a register.
-    unsafe { place.copy_from_nonoverlapping(bytes.as_ptr().wrapping_add(head), end - head) };
-    bytes.zeroize();
-}
-
-/// The bytes from `head` to `end`, zeros around them.
-#[inline]
-#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
-fn part(a: Vector, head: usize, end: usize) -> Vector {
-    if head == 0 && end == WIDTH {
-        return a;
-    }
-    if head >= end {
-        return first_lane(vector(0));
-    }
-    let mut bytes = [0; WIDTH];
-    // SAFETY: an array as long as a register.
-    unsafe { store(bytes.as_mut_ptr(), a) };
-    let (text, behind) = bytes.split_at_mut(end);
-    text[..head].fill(0);
-    behind.fill(0);
-    // SAFETY: an array as long as a register.
-    let a = unsafe { load(bytes.as_ptr()) };
-    bytes.zeroize();
-    a
 }

@@ -2,7 +2,10 @@
 //!
 //! The instructions of a function are fixed where it is compiled, so this is a macro, and each width's file is the vocabulary it is written in:
 //! `Vector`, `LANES`, `REGISTERS` (of a group), `load`, `store`, `load_part`, `store_part`, `part`, `xor`, `xor3`, `shuffle`, `round`,
-//! `last_round`, `carryless`, `swap_halves`, `everywhere`, `first_lane`, `lowest_lane`, `in_lane`, `sum_of_lanes`, `counters`, `add_counters`.
+//! `last_round`, `carryless`, `swap_halves`, `everywhere`, `first_lane`, `sum_of_lanes`, `counters`, `add_counters`.
+//!
+//! `crypt` has to become one function without calls, so that hash and counter stay in registers: each step below is called at one place for each
+//! set of its constants, which makes the compiler inline it.
 
 /// Defines `crypt` with the given CPU features.
 macro_rules! define_crypt {
@@ -10,174 +13,225 @@ macro_rules! define_crypt {
         /// Bytes in a register.
         const WIDTH: usize = LANES * BLOCK;
 
-        /// Blocks with one reduction.
-        const GROUP: usize = LANES * REGISTERS;
+        /// Bytes in a group.
+        const GROUP: usize = REGISTERS * WIDTH;
 
         /// Encrypts or decrypts the text and returns its tag.
         ///
         /// # Safety
         /// The CPU has these instructions. The packet's pointers are good for its length, and are the same or have no byte in common.
+        #[inline]
         #[target_feature(enable = $features)]
         pub(super) unsafe fn crypt<const OPEN: bool, const N: usize>(
             keys: &Schedule<N>,
             packet: Packet<'_>,
         ) -> __m128i {
-            let hash = match packet.short_aad() {
+            let aad = match packet.short_aad() {
                 Some(aad) => aad,
                 None => keys.hash_of(packet.aad),
             };
-            let nonce = vector(u128::from(packet.iv) << 32);
-            let mut work = Work {
+            let aad = first_lane(vector(aad));
+            let base = _mm_xor_si128(vector(u128::from(packet.iv) << 32), keys.round_key(0));
+            let mut text = Text {
                 keys,
-                base: everywhere(_mm_xor_si128(nonce, keys.round_key(0))),
+                base: everywhere(base),
                 counter: counters(),
-                hash: first_lane(vector(hash)),
-                tag_mask: vector(0),
-                source: packet.source.wrapping_sub(BLOCK),
-                destination: packet.destination.wrapping_sub(BLOCK),
-                head: BLOCK,
-                left: BLOCK + packet.len,
-                blocks: packet.len.div_ceil(BLOCK) + 2,
-                lengths: packet.lengths(),
+                source: packet.source,
+                destination: packet.destination,
+                left: packet.len,
             };
-            if work.left >= GROUP * BLOCK {
-                // SAFETY: block 0 and the text fill a group.
-                unsafe { work.group::<OPEN, REGISTERS, FIRST>() };
-            }
-            while work.left >= GROUP * BLOCK {
-                // SAFETY: the text fills a group.
-                unsafe { work.group::<OPEN, REGISTERS, WHOLE>() };
-            }
-            if work.blocks > GROUP {
-                // SAFETY: what is no text is under a mask.
-                unsafe { work.group::<OPEN, REGISTERS, CUT>() };
-            }
-            // SAFETY: as above.
-            unsafe {
-                match work.blocks.div_ceil(LANES) {
-                    0 | 1 => work.group::<OPEN, 1, LAST>(),
-                    2 => work.group::<OPEN, 2, LAST>(),
-                    3 => work.group::<OPEN, 3, LAST>(),
-                    4 => work.group::<OPEN, 4, LAST>(),
-                    5 => work.group::<OPEN, { at_most(5) }, LAST>(),
-                    6 => work.group::<OPEN, { at_most(6) }, LAST>(),
-                    7 => work.group::<OPEN, { at_most(7) }, LAST>(),
-                    _ => work.group::<OPEN, REGISTERS, LAST>(),
-                }
-            }
-            let hash = _mm_shuffle_epi8(lowest_lane(work.hash), REVERSED.vector());
-            _mm_xor_si128(work.tag_mask, hash)
-        }
-
-        /// Block 0, then text alone.
-        const FIRST: u8 = 0;
-        /// Text alone.
-        const WHOLE: u8 = 1;
-        /// A group in which the text ends, but for which the lengths are one block too many.
-        const CUT: u8 = 2;
-        /// The end of the text, and the lengths.
-        const LAST: u8 = 3;
-
-        /// So many registers, but not more than a group has.
-        const fn at_most(registers: usize) -> usize {
-            if registers < REGISTERS {
-                registers
+            let mut product = Product::zero();
+            let mut hash = first_lane(vector(0));
+            let blocks = packet.len.div_ceil(BLOCK);
+            if blocks + 2 <= POWERS {
+                product.add(aad, first_lane(keys.power(blocks + 2)));
             } else {
-                REGISTERS
+                product.add(aad, first_lane(keys.power(1)));
+                // SAFETY: of the caller.
+                hash = unsafe { text.groups::<OPEN>(product.reduced()) };
+                product = Product::zero();
             }
+            let blocks = text.left.div_ceil(BLOCK);
+            let mut powers = keys.powers(POWERS.min(blocks + 1));
+            while text.left >= WIDTH {
+                // SAFETY: the text is a register or longer; there are as many powers.
+                unsafe { text.work::<OPEN, false>(powers, hash, &mut product) };
+                hash = first_lane(vector(0));
+                powers = powers.wrapping_add(WIDTH);
+            }
+            if text.left > 0 {
+                // SAFETY: there is less text than a register; the powers are followed by round keys.
+                unsafe { text.work::<OPEN, true>(powers, hash, &mut product) };
+                hash = first_lane(vector(0));
+            }
+            if blocks == POWERS {
+                hash = first_lane(sum_of_lanes(product.reduced()));
+                product = Product::zero();
+            }
+            let lengths = xor(first_lane(vector(packet.lengths())), hash);
+            product.add(lengths, first_lane(keys.power(1)));
+            let hash = _mm_shuffle_epi8(sum_of_lanes(product.reduced()), REVERSED.vector());
+            _mm_xor_si128(hash, keys.encrypt_first_counter(base))
         }
 
-        /// A packet on its way.
-        struct Work<'a, const N: usize> {
+        /// What is left of a packet's text.
+        struct Text<'a, const N: usize> {
             keys: &'a Schedule<N>,
             /// The first round key with the nonce worked in, the counter left out.
             base: Vector,
             /// Counters of the next register, as little-endian numbers in the last four bytes of each block.
             counter: Vector,
-            /// The hash so far, in the first lane.
-            hash: Vector,
-            /// The encrypted counter 1.
-            tag_mask: __m128i,
-            /// The next register's place; block 0 lies before the text.
+            /// The next register's place.
             source: *const u8,
             destination: *mut u8,
-            /// Bytes before the text in the next register: 16, then 0.
-            head: usize,
-            /// Bytes to the end of the text.
+            /// Bytes to the end.
             left: usize,
-            /// Blocks to hash.
-            blocks: usize,
-            lengths: u128,
         }
 
-        impl<'a, const N: usize> Work<'a, N> {
-            /// Works so many registers; `KIND` says what is in them.
+        impl<'a, const N: usize> Text<'a, N> {
+            /// Works the text while there are whole groups; returns the hash of `hash` and their ciphertext, in the first lane.
+            ///
+            /// When sealing, a group is hashed while the next one is on its way through the rounds.
             ///
             /// # Safety
-            /// `source` and `destination` are good for the bytes from `head` to `left`, which fill the registers of a [`FIRST`] or [`WHOLE`] group.
+            /// The packet's pointers are good, as for `crypt`.
             #[inline]
             #[target_feature(enable = $features)]
-            unsafe fn group<const OPEN: bool, const COUNT: usize, const KIND: u8>(&mut self) {
-                let first_power = if KIND == LAST {
-                    POWERS - self.blocks
-                } else {
-                    POWERS - GROUP
-                };
-                let mut product = Product::zero();
-                let reversed = everywhere(REVERSED.vector());
-                let stream = self.key_stream::<COUNT>();
-                if self.head != 0 {
-                    self.tag_mask = lowest_lane(stream[0]);
+            unsafe fn groups<const OPEN: bool>(&mut self, mut hash: Vector) -> Vector {
+                let mut sealed: *const u8 = self.destination;
+                let mut is_sealed = false;
+                while self.left >= GROUP {
+                    if OPEN {
+                        // SAFETY: a group is left.
+                        hash = unsafe {
+                            if self.left >= 2 * GROUP {
+                                self.hash_group::<false>(self.source, hash)
+                            } else {
+                                self.hash_group::<true>(self.source, hash)
+                            }
+                        };
+                    }
+                    // SAFETY: as above.
+                    unsafe { self.crypt_group() };
+                    if !OPEN && is_sealed {
+                        // SAFETY: the group was sealed before the last one.
+                        hash = unsafe { self.hash_group::<false>(sealed, hash) };
+                        sealed = sealed.wrapping_add(GROUP);
+                    }
+                    is_sealed = true;
                 }
-                for n in 0..COUNT {
-                    let at = n * WIDTH;
-                    let source = self.source.wrapping_add(at);
-                    let destination = self.destination.wrapping_add(at);
-                    let head = if n == 0 { self.head } else { 0 };
-                    let end = self.left.saturating_sub(at).min(WIDTH);
-                    let is_whole = KIND == WHOLE || (KIND == FIRST && n > 0);
+                if !OPEN && is_sealed {
+                    // SAFETY: the last group was sealed.
+                    hash = unsafe { self.hash_group::<true>(sealed, hash) };
+                }
+                hash
+            }
+
+            /// Encrypts or decrypts the next group.
+            ///
+            /// # Safety
+            /// A group is left.
+            #[inline]
+            #[target_feature(enable = $features)]
+            unsafe fn crypt_group(&mut self) {
+                let stream = self.key_stream::<REGISTERS>();
+                for (n, stream) in stream.into_iter().enumerate() {
                     // SAFETY: of the caller.
-                    let input = unsafe {
-                        if is_whole {
-                            load(source)
-                        } else {
-                            load_part(source, head, end)
-                        }
-                    };
-                    let output = xor(input, stream[n]);
+                    let input = unsafe { load(self.source.wrapping_add(n * WIDTH)) };
+                    let place = self.destination.wrapping_add(n * WIDTH);
                     // SAFETY: of the caller.
-                    unsafe {
-                        if is_whole {
-                            store(destination, output);
-                        } else {
-                            store_part(destination, output, head, end);
-                        }
-                    }
-                    let text = match (OPEN, is_whole) {
-                        (true, _) => input,
-                        (false, true) => output,
-                        (false, false) => part(output, head, end),
+                    unsafe { store(place, xor(input, stream)) };
+                }
+                self.advance(GROUP);
+            }
+
+            /// The hash of `hash` and a group of ciphertext.
+            ///
+            /// It is as many sums as there are lanes, each due at its lane's first block of the next group: so all lanes take the same power, and
+            /// none waits for another. `LAST`: one sum, in the first lane.
+            ///
+            /// # Safety
+            /// `ciphertext` has a group of readable bytes.
+            #[inline]
+            #[target_feature(enable = $features)]
+            unsafe fn hash_group<const LAST: bool>(
+                &self,
+                ciphertext: *const u8,
+                hash: Vector,
+            ) -> Vector {
+                let reversed = everywhere(REVERSED.vector());
+                let mut product = Product::zero();
+                for n in 0..REGISTERS {
+                    // SAFETY: of the caller.
+                    let data = unsafe { load(ciphertext.wrapping_add(n * WIDTH)) };
+                    let data = shuffle(data, reversed);
+                    let data = if n == 0 { xor(data, hash) } else { data };
+                    let distance = (REGISTERS - n) * LANES;
+                    let power = if LAST {
+                        // SAFETY: there are as many powers.
+                        unsafe { load(self.keys.powers(distance)) }
+                    } else {
+                        everywhere(self.keys.power(distance))
                     };
-                    let mut data = shuffle(text, reversed);
-                    if n == 0 {
-                        data = xor(data, self.hash);
-                    }
-                    if KIND == LAST && n == COUNT - 1 {
-                        data = xor(data, in_lane((self.blocks - 1) & (LANES - 1), self.lengths));
-                    }
-                    let place = first_power + n * LANES;
-                    // SAFETY: begins within the powers, and ends at most three round keys behind them.
-                    let power = unsafe { load(self.keys.place(place)) };
                     product.add(data, power);
                 }
-                self.hash = product.reduced();
-                if KIND != LAST {
-                    self.source = self.source.wrapping_add(GROUP * BLOCK);
-                    self.destination = self.destination.wrapping_add(GROUP * BLOCK);
-                    self.left = self.left.saturating_sub(GROUP * BLOCK);
-                    self.blocks -= GROUP;
-                    self.head = 0;
+                if LAST {
+                    first_lane(sum_of_lanes(product.reduced()))
+                } else {
+                    product.reduced()
                 }
+            }
+
+            /// Encrypts or decrypts the next register, and adds the product of its ciphertext with `powers` to `product`.
+            ///
+            /// `hash` is what the ciphertext before it comes to. `PART`: the text ends in the register.
+            ///
+            /// # Safety
+            /// A register is left, or fewer bytes if it is a `PART`. `powers` has as many readable bytes as a register.
+            #[inline]
+            #[target_feature(enable = $features)]
+            unsafe fn work<const OPEN: bool, const PART: bool>(
+                &mut self,
+                powers: *const u8,
+                hash: Vector,
+                product: &mut Product,
+            ) {
+                let [stream] = self.key_stream();
+                // SAFETY: of the caller.
+                let input = unsafe {
+                    if PART {
+                        load_part(self.source, self.left)
+                    } else {
+                        load(self.source)
+                    }
+                };
+                let output = xor(input, stream);
+                // SAFETY: of the caller.
+                unsafe {
+                    if PART {
+                        store_part(self.destination, output, self.left);
+                    } else {
+                        store(self.destination, output);
+                    }
+                }
+                let ciphertext = match (OPEN, PART) {
+                    (true, _) => input,
+                    (false, false) => output,
+                    (false, true) => part(output, self.left),
+                };
+                let data = shuffle(ciphertext, everywhere(REVERSED.vector()));
+                // SAFETY: of the caller.
+                let power = unsafe { load(powers) };
+                product.add(xor(data, hash), power);
+                self.advance(WIDTH);
+            }
+
+            /// Leaves `bytes` behind, or the rest.
+            #[inline]
+            const fn advance(&mut self, bytes: usize) {
+                self.source = self.source.wrapping_add(bytes);
+                self.destination = self.destination.wrapping_add(bytes);
+                self.left = self.left.saturating_sub(bytes);
             }
 
             /// The key stream of the next registers.
@@ -207,7 +261,8 @@ macro_rules! define_crypt {
         /// A sum of products, lane by lane, not reduced.
         struct Product {
             low: Vector,
-            middle: Vector,
+            /// What the sum of both factors' words gives: `middle ^ low ^ high`.
+            crossed: Vector,
             high: Vector,
         }
 
@@ -218,7 +273,7 @@ macro_rules! define_crypt {
                 let zero = first_lane(vector(0));
                 Self {
                     low: zero,
-                    middle: zero,
+                    crossed: zero,
                     high: zero,
                 }
             }
@@ -226,31 +281,28 @@ macro_rules! define_crypt {
             #[inline]
             #[target_feature(enable = $features)]
             fn add(&mut self, a: Vector, b: Vector) {
+                let (a_sum, b_sum) = (xor(a, swap_halves(a)), xor(b, swap_halves(b)));
                 self.low = xor(self.low, carryless::<0x00>(a, b));
-                self.middle = xor3(
-                    self.middle,
-                    carryless::<0x01>(a, b),
-                    carryless::<0x10>(a, b),
-                );
+                self.crossed = xor(self.crossed, carryless::<0x00>(a_sum, b_sum));
                 self.high = xor(self.high, carryless::<0x11>(a, b));
             }
 
-            /// The sum of all lanes in the first one, zeros in the others.
+            /// The same, reduced.
             #[inline]
             #[target_feature(enable = $features)]
             fn reduced(&self) -> Vector {
                 let fold = everywhere(vector(FOLD as u128));
+                let middle = xor3(self.crossed, self.low, self.high);
                 let middle = xor3(
-                    self.middle,
+                    middle,
                     swap_halves(self.low),
                     carryless::<0x00>(self.low, fold),
                 );
-                let lanes = xor3(
+                xor3(
                     self.high,
                     swap_halves(middle),
                     carryless::<0x00>(middle, fold),
-                );
-                first_lane(sum_of_lanes(lanes))
+                )
             }
         }
     };

@@ -3,9 +3,17 @@
 use std::arch::x86_64::*;
 
 use super::algorithm::define_crypt;
+use super::burst::define_bursts;
 use super::keys::{Schedule, vector};
-use super::{BLOCK, COUNTER_REVERSED, FOLD, POWERS, Packet, REVERSED};
+use super::{AROUND, BLOCK, COUNTER_REVERSED, FOLD, IV_LEN, POWERS, Packet, REVERSED, is_same};
+use crate::context::{OpenForm, SealForm};
+use crate::engine::Opened;
+use crate::op::{OpenOp, SealOp};
+use crate::x86::AHEAD;
 
+define_bursts!(
+    "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,bmi2,avx2,ssse3,sse4.1"
+);
 define_crypt!(
     "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,bmi2,avx2,ssse3,sse4.1"
 );
@@ -37,13 +45,12 @@ vocabulary! {
     fn swap_halves(a: Vector) -> Vector { _mm512_shuffle_epi32::<0b01_00_11_10>(a) }
     fn everywhere(block: __m128i) -> Vector { _mm512_broadcast_i32x4(block) }
     fn first_lane(block: __m128i) -> Vector { _mm512_zextsi128_si512(block) }
-    fn lowest_lane(a: Vector) -> __m128i { _mm512_castsi512_si128(a) }
-    fn in_lane(lane: usize, number: u128) -> Vector { _mm512_maskz_broadcast_i32x4(0xf << (4 * lane), vector(number)) }
-    fn counters() -> Vector { _mm512_set_epi32(4, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0) }
+    fn counters() -> Vector { _mm512_set_epi32(5, 0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0) }
     fn add_counters(a: Vector) -> Vector { _mm512_add_epi32(a, _mm512_set_epi32(4, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0)) }
-    /// The bytes from `head` to `end`.
-    fn mask(head: usize, end: usize) -> u64 { _bzhi_u64(!0, u32::from(end.to_le_bytes()[0])) & (!0 << head) }
-    fn part(a: Vector, head: usize, end: usize) -> Vector { _mm512_maskz_mov_epi8(mask(head, end), a) }
+    /// The first `len` bytes.
+    fn mask(len: usize) -> u64 { _bzhi_u64(!0, u32::from(len.to_le_bytes()[0])) }
+    /// The first `len` bytes, zeros behind them.
+    fn part(a: Vector, len: usize) -> Vector { _mm512_maskz_mov_epi8(mask(len), a) }
 }
 
 #[inline]
@@ -72,16 +79,16 @@ unsafe fn store(destination: *mut u8, a: Vector) {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,avx2,bmi2")]
-unsafe fn load_part(source: *const u8, head: usize, end: usize) -> Vector {
-    let mask = mask(head, end);
+unsafe fn load_part(source: *const u8, len: usize) -> Vector {
+    let mask = mask(len);
     // SAFETY: of the caller; what the mask leaves out is not touched.
     unsafe { _mm512_maskz_loadu_epi8(mask, source.cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,avx2,bmi2")]
-unsafe fn store_part(destination: *mut u8, a: Vector, head: usize, end: usize) {
-    let mask = mask(head, end);
+unsafe fn store_part(destination: *mut u8, a: Vector, len: usize) {
+    let mask = mask(len);
     // SAFETY: of the caller; what the mask leaves out is not touched.
     unsafe { _mm512_mask_storeu_epi8(destination.cast(), mask, a) }
 }

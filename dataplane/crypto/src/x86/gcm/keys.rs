@@ -15,6 +15,12 @@ use crate::x86::aes::{Block, expand_key};
 /// Bytes of salt behind the AES key.
 const SALT_LEN: usize = 4;
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Cache lines of the powers above H⁸, which short texts do not need.
+const LINES_OF_HIGH_POWERS: usize = POWERS / 2 * 16 / LINE;
+
 /// Expanded keys of one SA, either direction, with `N` round keys.
 ///
 /// 448 bytes for AES-128, 512 for the longer keys; a packet of 64 bytes touches five lines of them.
@@ -98,23 +104,47 @@ impl<const N: usize> Schedule<N> {
         load_block(&self.round_keys[n])
     }
 
-    /// Where the power at `place` lies; H¹⁶ is at 0.
+    /// H to the power `n`, from 1 to 16.
     #[inline]
-    pub(super) const fn place(&self, place: usize) -> *const u8 {
+    pub(super) fn power(&self, n: usize) -> __m128i {
+        load_block(&self.powers[POWERS - n])
+    }
+
+    /// Where H to the power `n` lies, from 1 to 16; those below follow, then round keys.
+    #[inline]
+    pub(super) const fn powers(&self, n: usize) -> *const u8 {
         std::ptr::from_ref(self)
             .cast::<u8>()
-            .wrapping_add(place * 16)
+            .wrapping_add((POWERS - n) * 16)
+    }
+
+    /// The block of counter 1, encrypted, which masks the tag; `base` is the first round key with the nonce worked in.
+    #[inline]
+    #[target_feature(enable = "aes,pclmulqdq,sse4.1")]
+    pub(super) fn encrypt_first_counter(&self, base: __m128i) -> __m128i {
+        let mut state = _mm_xor_si128(base, vector(1_u128.swap_bytes()));
+        for n in 1..N - 1 {
+            state = _mm_aesenc_si128(state, self.round_key(n));
+        }
+        _mm_aesenclast_si128(state, self.round_key(N - 1))
     }
 
     /// Asks the CPU to fetch the round keys and the powers for `len` bytes.
     #[inline]
     pub(crate) fn prefetch(&self, len: usize) {
-        let blocks = (len.div_ceil(16) + 2).min(POWERS);
-        let first = (POWERS - blocks) * 16 / 64;
+        let blocks = len.div_ceil(16) + 2;
+        if blocks > POWERS / 2 {
+            self.prefetch_lines(0, LINES_OF_HIGH_POWERS);
+        }
+        self.prefetch_lines(LINES_OF_HIGH_POWERS, size_of::<Self>() / LINE);
+    }
+
+    #[inline]
+    fn prefetch_lines(&self, first: usize, end: usize) {
         let start = std::ptr::from_ref(self).cast::<i8>();
-        for line in first..size_of::<Self>() / 64 {
+        for line in first..end {
             // SAFETY: a hint, which reads nothing as far as the program can tell.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(line * 64)) };
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(line * LINE)) };
         }
     }
 }
@@ -171,8 +201,9 @@ const fn halves(number: u128) -> [u64; 2] {
 }
 
 /// The register's number.
-#[target_feature(enable = "aes,pclmulqdq,sse4.1")]
-fn number(vector: __m128i) -> u128 {
+#[inline]
+#[target_feature(enable = "sse4.1")]
+pub(super) fn number(vector: __m128i) -> u128 {
     let low = _mm_cvtsi128_si64(vector).cast_unsigned();
     let high = _mm_extract_epi64::<1>(vector).cast_unsigned();
     (u128::from(high) << 64) | u128::from(low)

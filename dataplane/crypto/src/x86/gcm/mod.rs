@@ -26,16 +26,17 @@
 mod aesni;
 mod algorithm;
 mod avx512;
+mod burst;
 mod keys;
+mod partial;
 mod vaes;
 
-use std::arch::x86_64::{
-    __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_storeu_si128,
-};
+use std::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8};
 
 pub(crate) use keys::Schedule;
 
 use super::{Level, Tier};
+use crate::engine::Opened;
 use crate::op::{OpenOp, SealOp};
 
 /// Powers of H in a context, and most blocks with one reduction.
@@ -46,6 +47,9 @@ const BLOCK: usize = 16;
 
 /// Bytes of IV on the wire.
 const IV_LEN: usize = 8;
+
+/// Bytes of IV and ICV.
+const AROUND: usize = IV_LEN + BLOCK;
 
 /// Upper word of the reduction polynomial x¹²⁸ + x¹²⁷ + x¹²⁶ + x¹²¹ + 1.
 const FOLD: u64 = 0xc200_0000_0000_0000;
@@ -110,73 +114,33 @@ impl Packet<'_> {
     }
 }
 
-/// Seals one packet.
-pub(super) fn seal<const N: usize>(tier: Tier, keys: &Schedule<N>, op: &mut SealOp<'_>) {
-    let place = op.pointers();
-    let iv = u64::from_le_bytes(op.iv.first_chunk().copied().unwrap_or_default());
-    let text = place.destination.wrapping_add(IV_LEN);
-    let packet = Packet {
-        aad: op.aad,
-        iv,
-        source: place.source,
-        destination: text,
-        len: place.len,
-    };
-    // SAFETY: 2, 3: as the op says.
-    let tag = unsafe { crypt::<false, N>(tier, keys, packet) };
-    // SAFETY: 2: the ICV's 16 bytes follow the text.
-    unsafe { _mm_storeu_si128(text.wrapping_add(place.len).cast(), tag) };
-    // The IV is written last: a load of the first blocks that spans it would wait for it.
-    // SAFETY: 2: the destination begins with 8 bytes of IV.
-    unsafe { place.destination.cast::<u64>().write_unaligned(iv) };
+/// Seals the packets of a burst that are AES-GCM's; whether there are others.
+pub(super) fn seal_burst(tier: Tier, ops: &mut [SealOp<'_>]) -> bool {
+    match tier.0 {
+        // SAFETY: 1: of this tier.
+        Level::AesNi => unsafe { aesni::seal_burst(ops) },
+        // SAFETY: as above.
+        Level::Vaes => unsafe { vaes::seal_burst(ops) },
+        // SAFETY: as above.
+        Level::Avx512 => unsafe { avx512::seal_burst(ops) },
+    }
 }
 
-/// Verifies and opens one packet; its destination is zeroed if the ICV is wrong.
-pub(super) fn open<const N: usize>(tier: Tier, keys: &Schedule<N>, op: &mut OpenOp<'_>) -> bool {
-    let place = op.pointers();
-    let text = place.source.wrapping_add(IV_LEN);
-    let packet = Packet {
-        aad: op.aad,
-        // SAFETY: 2: the source begins with 8 bytes of IV.
-        iv: unsafe { place.source.cast::<u64>().read_unaligned() },
-        source: text,
-        destination: place.destination,
-        len: place.len,
-    };
-    // SAFETY: 2: the ICV's 16 bytes follow the text.
-    let icv = unsafe { _mm_loadu_si128(text.wrapping_add(place.len).cast()) };
-    // SAFETY: 2, 3: as the op says.
-    let tag = unsafe { crypt::<true, N>(tier, keys, packet) };
-    // SAFETY: every x86-64 CPU has the instructions.
-    let verified = unsafe { is_same(tag, icv) };
-    if !verified {
-        op.wipe();
+/// Verifies and opens the packets of a burst that are AES-GCM's; whether there are others.
+pub(super) fn open_burst(tier: Tier, ops: &mut [OpenOp<'_>], opened: &mut Opened) -> bool {
+    match tier.0 {
+        // SAFETY: 1: of this tier.
+        Level::AesNi => unsafe { aesni::open_burst(ops, opened) },
+        // SAFETY: as above.
+        Level::Vaes => unsafe { vaes::open_burst(ops, opened) },
+        // SAFETY: as above.
+        Level::Avx512 => unsafe { avx512::open_burst(ops, opened) },
     }
-    verified
 }
 
 /// Compares all 16 bytes at once.
+#[inline]
 #[target_feature(enable = "sse2")]
 fn is_same(tag: __m128i, icv: __m128i) -> bool {
     _mm_movemask_epi8(_mm_cmpeq_epi8(tag, icv)) == 0xffff
-}
-
-/// Encrypts or decrypts the text and returns its tag.
-///
-/// # Safety
-/// The packet's pointers are good for its length, and are the same or have no byte in common.
-#[inline]
-unsafe fn crypt<const OPEN: bool, const N: usize>(
-    tier: Tier,
-    keys: &Schedule<N>,
-    packet: Packet<'_>,
-) -> __m128i {
-    match tier.0 {
-        // SAFETY: 1: of this tier; the rest of the caller.
-        Level::AesNi => unsafe { aesni::crypt::<OPEN, N>(keys, packet) },
-        // SAFETY: as above.
-        Level::Vaes => unsafe { vaes::crypt::<OPEN, N>(keys, packet) },
-        // SAFETY: as above.
-        Level::Avx512 => unsafe { avx512::crypt::<OPEN, N>(keys, packet) },
-    }
 }

@@ -2,12 +2,17 @@
 
 use std::arch::x86_64::*;
 
-use zeroize::Zeroize;
-
 use super::algorithm::define_crypt;
+use super::burst::define_bursts;
 use super::keys::{Schedule, vector};
-use super::{BLOCK, COUNTER_REVERSED, FOLD, POWERS, Packet, REVERSED};
+use super::partial;
+use super::{AROUND, BLOCK, COUNTER_REVERSED, FOLD, IV_LEN, POWERS, Packet, REVERSED, is_same};
+use crate::context::{OpenForm, SealForm};
+use crate::engine::Opened;
+use crate::op::{OpenOp, SealOp};
+use crate::x86::AHEAD;
 
+define_bursts!("avx2,vaes,vpclmulqdq,aes,pclmulqdq,ssse3,sse4.1");
 define_crypt!("avx2,vaes,vpclmulqdq,aes,pclmulqdq,ssse3,sse4.1");
 
 type Vector = __m256i;
@@ -37,15 +42,7 @@ vocabulary! {
     fn swap_halves(a: Vector) -> Vector { _mm256_shuffle_epi32::<0b01_00_11_10>(a) }
     fn everywhere(block: __m128i) -> Vector { _mm256_broadcastsi128_si256(block) }
     fn first_lane(block: __m128i) -> Vector { _mm256_zextsi128_si256(block) }
-    fn lowest_lane(a: Vector) -> __m128i { _mm256_castsi256_si128(a) }
-    fn in_lane(lane: usize, number: u128) -> Vector {
-        if lane == 0 {
-            first_lane(vector(number))
-        } else {
-            _mm256_inserti128_si256::<1>(_mm256_setzero_si256(), vector(number))
-        }
-    }
-    fn counters() -> Vector { _mm256_set_epi32(2, 0, 0, 0, 1, 0, 0, 0) }
+    fn counters() -> Vector { _mm256_set_epi32(3, 0, 0, 0, 2, 0, 0, 0) }
     fn add_counters(a: Vector) -> Vector { _mm256_add_epi32(a, _mm256_set_epi32(2, 0, 0, 0, 2, 0, 0, 0)) }
     fn sum_of_lanes(a: Vector) -> __m128i { _mm_xor_si128(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a)) }
 }
@@ -64,65 +61,50 @@ unsafe fn store(destination: *mut u8, a: Vector) {
     unsafe { _mm256_storeu_si256(destination.cast(), a) }
 }
 
-/// Loads the bytes from `head` to `end`, zeros around them.
+/// Loads `len` bytes, fewer than a register, zeros behind them.
+///
+/// # Safety
+/// `source` has `len` readable bytes.
 #[inline]
 #[target_feature(enable = "avx2,vaes,vpclmulqdq,aes,pclmulqdq,ssse3,sse4.1")]
-unsafe fn load_part(source: *const u8, head: usize, end: usize) -> Vector {
-    if head == 0 && end == WIDTH {
-        // SAFETY: of the caller.
-        return unsafe { load(source) };
+unsafe fn load_part(source: *const u8, len: usize) -> Vector {
+    match len.checked_sub(BLOCK) {
+        Some(rest) => {
+            // SAFETY: of the caller, and so below.
+            let low = unsafe { _mm_loadu_si128(source.cast()) };
+            // SAFETY: as above.
+            let high = unsafe { partial::load(source.wrapping_add(BLOCK), rest) };
+            _mm256_set_m128i(high, low)
+        }
+        // SAFETY: as above.
+        None => first_lane(unsafe { partial::load(source, len) }),
     }
-    if head >= end {
-        return first_lane(vector(0));
-    }
-    let mut bytes = [0; WIDTH];
-    let place = bytes.as_mut_ptr().wrapping_add(head);
-    // SAFETY: of the caller; the array is as long as a register.
-    unsafe { place.copy_from_nonoverlapping(source.wrapping_add(head), end - head) };
-    // SAFETY: an array as long as a register.
-    let a = unsafe { load(bytes.as_ptr()) };
-    bytes.zeroize();
-    a
 }
 
-/// Stores the bytes from `head` to `end`.
+/// Stores the first `len` bytes, fewer than a register.
+///
+/// # Safety
+/// `destination` has `len` writable bytes.
 #[inline]
 #[target_feature(enable = "avx2,vaes,vpclmulqdq,aes,pclmulqdq,ssse3,sse4.1")]
-unsafe fn store_part(destination: *mut u8, a: Vector, head: usize, end: usize) {
-    if head == 0 && end == WIDTH {
-        // SAFETY: of the caller.
-        return unsafe { store(destination, a) };
+unsafe fn store_part(destination: *mut u8, a: Vector, len: usize) {
+    let (low, high) = (_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
+    match len.checked_sub(BLOCK) {
+        Some(rest) => {
+            // SAFETY: of the caller, and so below.
+            unsafe { _mm_storeu_si128(destination.cast(), low) };
+            // SAFETY: as above.
+            unsafe { partial::store(destination.wrapping_add(BLOCK), high, rest) };
+        }
+        // SAFETY: as above.
+        None => unsafe { partial::store(destination, low, len) },
     }
-    if head >= end {
-        return;
-    }
-    let mut bytes = [0; WIDTH];
-    // SAFETY: an array as long as a register.
-    unsafe { store(bytes.as_mut_ptr(), a) };
-    let place = destination.wrapping_add(head);
-    // SAFETY: of the caller; the array is as long as a register.
-    unsafe { place.copy_from_nonoverlapping(bytes.as_ptr().wrapping_add(head), end - head) };
-    bytes.zeroize();
 }
 
-/// The bytes from `head` to `end`, zeros around them.
+/// The first `len` bytes, fewer than a register, zeros behind them.
 #[inline]
 #[target_feature(enable = "avx2,vaes,vpclmulqdq,aes,pclmulqdq,ssse3,sse4.1")]
-fn part(a: Vector, head: usize, end: usize) -> Vector {
-    if head == 0 && end == WIDTH {
-        return a;
-    }
-    if head >= end {
-        return first_lane(vector(0));
-    }
-    let mut bytes = [0; WIDTH];
-    // SAFETY: an array as long as a register.
-    unsafe { store(bytes.as_mut_ptr(), a) };
-    let (text, behind) = bytes.split_at_mut(end);
-    text[..head].fill(0);
-    behind.fill(0);
-    // SAFETY: an array as long as a register.
-    let a = unsafe { load(bytes.as_ptr()) };
-    bytes.zeroize();
-    a
+fn part(a: Vector, len: usize) -> Vector {
+    let high = partial::mask(len.saturating_sub(BLOCK));
+    _mm256_and_si256(a, _mm256_set_m128i(high, partial::mask(len.min(BLOCK))))
 }
