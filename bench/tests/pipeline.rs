@@ -1,5 +1,4 @@
 //! `culvert-bench pipeline --quick` as a user runs it.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 use std::process::Command;
