@@ -1,4 +1,4 @@
-//! One block in a register: AES-NI and PCLMULQDQ. What is no whole block goes through one on the stack.
+//! One block in a register: AES-NI and PCLMULQDQ. What is no whole block at the end is worked as words.
 
 use std::arch::x86_64::*;
 
@@ -48,6 +48,10 @@ vocabulary! {
     fn part(a: Vector, len: usize) -> Vector { _mm_and_si128(a, partial::mask(len)) }
 }
 
+/// Loads a register.
+///
+/// # Safety
+/// `source` has a register of readable bytes.
 #[inline]
 #[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
 unsafe fn load(source: *const u8) -> Vector {
@@ -55,6 +59,10 @@ unsafe fn load(source: *const u8) -> Vector {
     unsafe { _mm_loadu_si128(source.cast()) }
 }
 
+/// Stores a register.
+///
+/// # Safety
+/// `destination` has a register of writable bytes.
 #[inline]
 #[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
 unsafe fn store(destination: *mut u8, a: Vector) {

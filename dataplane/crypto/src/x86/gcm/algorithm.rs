@@ -51,23 +51,8 @@ macro_rules! define_crypt {
                 hash = unsafe { text.groups::<OPEN>(product.reduced()) };
                 product = Product::zero();
             }
-            let blocks = text.left.div_ceil(BLOCK);
-            let mut powers = keys.powers(POWERS.min(blocks + 1));
-            while text.left >= WIDTH {
-                // SAFETY: the text is a register or longer; there are as many powers.
-                unsafe { text.work::<OPEN, false>(powers, hash, &mut product) };
-                hash = first_lane(vector(0));
-                powers = powers.wrapping_add(WIDTH);
-            }
-            if text.left > 0 {
-                // SAFETY: there is less text than a register; the powers are followed by round keys.
-                unsafe { text.work::<OPEN, true>(powers, hash, &mut product) };
-                hash = first_lane(vector(0));
-            }
-            if blocks == POWERS {
-                hash = first_lane(sum_of_lanes(product.reduced()));
-                product = Product::zero();
-            }
+            // SAFETY: of the caller; no more is left than there are powers.
+            hash = unsafe { text.rest::<OPEN>(hash, &mut product) };
             let lengths = xor(first_lane(vector(packet.lengths())), hash);
             product.add(lengths, first_lane(keys.power(1)));
             let hash = _mm_shuffle_epi8(sum_of_lanes(product.reduced()), REVERSED.vector());
@@ -123,6 +108,40 @@ macro_rules! define_crypt {
                 if !OPEN && is_sealed {
                     // SAFETY: the last group was sealed.
                     hash = unsafe { self.hash_group::<true>(sealed, hash) };
+                }
+                hash
+            }
+
+            /// Works what is left, at most as many blocks as there are powers, into `product`, in front of the lengths.
+            ///
+            /// `hash` is what the ciphertext before comes to. Returns what of it all is still to be added to the lengths.
+            ///
+            /// # Safety
+            /// The packet's pointers are good, as for `crypt`.
+            #[inline]
+            #[target_feature(enable = $features)]
+            unsafe fn rest<const OPEN: bool>(
+                &mut self,
+                mut hash: Vector,
+                product: &mut Product,
+            ) -> Vector {
+                let blocks = self.left.div_ceil(BLOCK);
+                let mut powers = self.keys.powers(POWERS.min(blocks + 1));
+                while self.left >= WIDTH {
+                    // SAFETY: the text is a register or longer; there are as many powers.
+                    unsafe { self.work::<OPEN, false>(powers, hash, product) };
+                    hash = first_lane(vector(0));
+                    powers = powers.wrapping_add(WIDTH);
+                }
+                if self.left > 0 {
+                    // SAFETY: there is less text than a register; the powers are followed by round keys.
+                    unsafe { self.work::<OPEN, true>(powers, hash, product) };
+                    hash = first_lane(vector(0));
+                }
+                if blocks == POWERS {
+                    // None was left for the lengths.
+                    hash = first_lane(sum_of_lanes(product.reduced()));
+                    *product = Product::zero();
                 }
                 hash
             }

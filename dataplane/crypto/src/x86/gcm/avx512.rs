@@ -63,6 +63,10 @@ fn sum_of_lanes(a: Vector) -> __m128i {
     )
 }
 
+/// Loads a register.
+///
+/// # Safety
+/// `source` has a register of readable bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn load(source: *const u8) -> Vector {
@@ -70,6 +74,10 @@ unsafe fn load(source: *const u8) -> Vector {
     unsafe { _mm512_loadu_epi8(source.cast()) }
 }
 
+/// Stores a register.
+///
+/// # Safety
+/// `destination` has a register of writable bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn store(destination: *mut u8, a: Vector) {
@@ -77,6 +85,10 @@ unsafe fn store(destination: *mut u8, a: Vector) {
     unsafe { _mm512_storeu_epi8(destination.cast(), a) }
 }
 
+/// Loads `len` bytes, fewer than a register, zeros behind them.
+///
+/// # Safety
+/// `source` has `len` readable bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,avx2,bmi2")]
 unsafe fn load_part(source: *const u8, len: usize) -> Vector {
@@ -85,6 +97,10 @@ unsafe fn load_part(source: *const u8, len: usize) -> Vector {
     unsafe { _mm512_maskz_loadu_epi8(mask, source.cast()) }
 }
 
+/// Stores the first `len` bytes, fewer than a register.
+///
+/// # Safety
+/// `destination` has `len` writable bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,avx2,bmi2")]
 unsafe fn store_part(destination: *mut u8, a: Vector, len: usize) {

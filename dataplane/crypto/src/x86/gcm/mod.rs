@@ -1,14 +1,26 @@
 //! AES-GCM in ESP (RFC 4106) with AES and carry-less multiplication instructions, at three widths: 1, 2 or 4 blocks in a register.
 //!
-//! Every width works a packet alike. Block 0 of a packet is no text: its counter is that of the tag mask (J0, NIST SP 800-38D §7.1), and in the
-//! hash the additional data stand there; the lengths follow the last block of text. So the blocks to encrypt and the blocks to hash lie side by
-//! side, in groups of 16 with one reduction each, here of a text of n blocks in registers of four lanes:
+//! Every width works a packet alike, here one of n blocks in registers of four lanes. The tag mask is counter 1 encrypted (J0, NIST SP 800-38D
+//! §7.1). The hash begins with the additional data A and ends with the lengths L, a block each, so they are multiplied for themselves:
 //!
 //! ```text
-//! block      0    1    2    3  |  4    5   …  n   n+1
-//! counter    1    2    3    4  |  5    6   …  n+1
-//! text       –    P1   P2   P3 |  P4   P5  …  Pn   –
-//! hash       A    C1   C2   C3 |  C4   C5  …  Cn   L        × H^(n+2)  H^(n+1)  …  H²  H, the last group right-aligned
+//! counter    1  |  2    3    4    5  |  6    7   …  n+1  |
+//! text       –  |  P1   P2   P3   P4 |  P5   P6  …  Pn   |  –
+//! hash       A  |  C1   C2   C3   C4 |  C5   C6  …  Cn   |  L
+//!          × H^(n+2)  H^(n+1)     …           H³    H²      H
+//! ```
+//!
+//! Up to 14 blocks of text the powers suffice for one reduction. A longer text is worked in groups, for which the hash is carried along, and what
+//! is left is worked as above with the hash in the place of A. Within the groups each lane carries a hash of its own:
+//!
+//! ```text
+//! lane          0        1        2        3
+//! register 1    C1       C2       C3       C4        × H¹⁶, all lanes
+//! register 2    C5       C6       C7       C8        × H¹²
+//! register 3    C9       C10      C11      C12       × H⁸
+//! register 4    C13      C14      C15      C16       × H⁴       last group: × H¹⁶ H¹⁵ … H, and the lanes summed
+//!               ↓        ↓        ↓        ↓
+//! next group    C17 ^ …  C18 ^ …  C19 ^ …  C20 ^ …
 //! ```
 //!
 //! **GHASH.** NIST writes the polynomial's bits in reverse order. Each block's bytes are reversed, so that a block is a little-endian number whose
@@ -16,7 +28,7 @@
 //! (multiplied by x, as POLYVAL does in RFC 8452 appendix A). Products are summed as three parts of 128 bits, low, middle and high:
 //!
 //! ```text
-//! a × b  =  high·2¹²⁸ ^ middle·2⁶⁴ ^ low        low = a₀b₀   middle = a₀b₁ ^ a₁b₀   high = a₁b₁
+//! a × b  =  high·2¹²⁸ ^ middle·2⁶⁴ ^ low        low = a₀b₀   middle = (a₀ ^ a₁)(b₀ ^ b₁) ^ low ^ high   high = a₁b₁
 //! ```
 //!
 //! **Reduction** takes 64 bits away at the low end, twice: the modulus is 2¹²⁸ + [`FOLD`]·2⁶⁴ + 1 in this order of bits, so a low word w may be

@@ -1,4 +1,4 @@
-//! Two blocks in a register: AVX2 with VAES and VPCLMULQDQ. What is no whole register goes through one on the stack.
+//! Two blocks in a register: AVX2 with VAES and VPCLMULQDQ. What is no whole block at the end is worked as words.
 
 use std::arch::x86_64::*;
 
@@ -47,6 +47,10 @@ vocabulary! {
     fn sum_of_lanes(a: Vector) -> __m128i { _mm_xor_si128(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a)) }
 }
 
+/// Loads a register.
+///
+/// # Safety
+/// `source` has a register of readable bytes.
 #[inline]
 #[target_feature(enable = "avx2,vaes,vpclmulqdq,aes,pclmulqdq,ssse3,sse4.1")]
 unsafe fn load(source: *const u8) -> Vector {
@@ -54,6 +58,10 @@ unsafe fn load(source: *const u8) -> Vector {
     unsafe { _mm256_loadu_si256(source.cast()) }
 }
 
+/// Stores a register.
+///
+/// # Safety
+/// `destination` has a register of writable bytes.
 #[inline]
 #[target_feature(enable = "avx2,vaes,vpclmulqdq,aes,pclmulqdq,ssse3,sse4.1")]
 unsafe fn store(destination: *mut u8, a: Vector) {
