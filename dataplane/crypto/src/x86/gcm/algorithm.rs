@@ -105,7 +105,8 @@ macro_rules! define_crypt {
                         unhashed = unhashed.wrapping_add(GROUP);
                     }
                 }
-                while unhashed.wrapping_add(GROUP) < self.destination {
+                while SEALED_AT_ONCE > REGISTERS && unhashed.wrapping_add(GROUP) < self.destination
+                {
                     // SAFETY: the group is sealed, and another behind it.
                     hash = unsafe { self.hash_group::<false>(unhashed, hash) };
                     unhashed = unhashed.wrapping_add(GROUP);
