@@ -23,6 +23,9 @@ const LANES: usize = 1;
 /// Registers of a group.
 const REGISTERS: usize = 8;
 
+/// Registers sealed side by side in a long text: 16 registers hold no more than a group.
+const SEALED_AT_ONCE: usize = REGISTERS;
+
 macro_rules! vocabulary {
     ($($(#[$doc:meta])* fn $name:ident $(<const $imm:ident: i32>)? ($($arg:ident: $type:ty),*) -> $out:ty { $body:expr })*) => {
         $($(#[$doc])*

@@ -1,7 +1,7 @@
 //! How a packet is worked, written once for every width.
 //!
 //! The instructions of a function are fixed where it is compiled, so this is a macro, and each width's file is the vocabulary it is written in:
-//! `Vector`, `LANES`, `REGISTERS` (of a group), `load`, `store`, `load_part`, `store_part`, `part`, `xor`, `xor3`, `shuffle`, `round`,
+//! `Vector`, `LANES`, `REGISTERS` (of a group), `SEALED_AT_ONCE`, `load`, `store`, `load_part`, `store_part`, `part`, `xor`, `xor3`, `shuffle`, `round`,
 //! `last_round`, `carryless`, `swap_halves`, `everywhere`, `first_lane`, `sum_of_lanes`, `counters`, `add_counters`.
 //!
 //! `crypt` has to become one function without calls, so that hash and counter stay in registers: each step below is called at one place for each
@@ -47,8 +47,14 @@ macro_rules! define_crypt {
                 product.add(aad, first_lane(keys.power(blocks + 2)));
             } else {
                 product.add(aad, first_lane(keys.power(1)));
-                // SAFETY: of the caller.
-                hash = unsafe { text.groups::<OPEN>(product.reduced()) };
+                hash = product.reduced();
+                hash = if OPEN {
+                    // SAFETY: of the caller.
+                    unsafe { text.open_groups(hash) }
+                } else {
+                    // SAFETY: of the caller.
+                    unsafe { text.seal_groups(hash) }
+                };
                 product = Product::zero();
             }
             // SAFETY: of the caller; no more is left than there are powers.
@@ -74,40 +80,61 @@ macro_rules! define_crypt {
         }
 
         impl<'a, const N: usize> Text<'a, N> {
-            /// Works the text while there are whole groups; returns the hash of `hash` and their ciphertext, in the first lane.
+            /// Seals the text while there are whole groups; returns the hash of `hash` and their ciphertext, in the first lane.
             ///
-            /// When sealing, a group is hashed while the next one is on its way through the rounds.
+            /// Groups are hashed while the next ones are on their way through the rounds.
             ///
             /// # Safety
             /// The packet's pointers are good, as for `crypt`.
             #[inline]
             #[target_feature(enable = $features)]
-            unsafe fn groups<const OPEN: bool>(&mut self, mut hash: Vector) -> Vector {
-                let mut sealed: *const u8 = self.destination;
-                let mut is_sealed = false;
+            unsafe fn seal_groups(&mut self, mut hash: Vector) -> Vector {
+                let mut unhashed: *const u8 = self.destination;
                 while self.left >= GROUP {
-                    if OPEN {
+                    let end: *const u8 = self.destination;
+                    if SEALED_AT_ONCE > REGISTERS && self.left >= SEALED_AT_ONCE * WIDTH {
+                        // SAFETY: as many registers are left.
+                        unsafe { self.crypt_registers::<SEALED_AT_ONCE>() };
+                    } else {
                         // SAFETY: a group is left.
-                        hash = unsafe {
-                            if self.left >= 2 * GROUP {
-                                self.hash_group::<false>(self.source, hash)
-                            } else {
-                                self.hash_group::<true>(self.source, hash)
-                            }
-                        };
+                        unsafe { self.crypt_registers::<REGISTERS>() };
                     }
-                    // SAFETY: as above.
-                    unsafe { self.crypt_group() };
-                    if !OPEN && is_sealed {
-                        // SAFETY: the group was sealed before the last one.
-                        hash = unsafe { self.hash_group::<false>(sealed, hash) };
-                        sealed = sealed.wrapping_add(GROUP);
+                    while unhashed < end {
+                        // SAFETY: the group was sealed before the last ones.
+                        hash = unsafe { self.hash_group::<false>(unhashed, hash) };
+                        unhashed = unhashed.wrapping_add(GROUP);
                     }
-                    is_sealed = true;
                 }
-                if !OPEN && is_sealed {
-                    // SAFETY: the last group was sealed.
-                    hash = unsafe { self.hash_group::<true>(sealed, hash) };
+                while SEALED_AT_ONCE > REGISTERS && unhashed.wrapping_add(GROUP) < self.destination
+                {
+                    // SAFETY: the group is sealed, and another behind it.
+                    hash = unsafe { self.hash_group::<false>(unhashed, hash) };
+                    unhashed = unhashed.wrapping_add(GROUP);
+                }
+                if unhashed < self.destination {
+                    // SAFETY: the last group is sealed.
+                    hash = unsafe { self.hash_group::<true>(unhashed, hash) };
+                }
+                hash
+            }
+
+            /// Opens the text while there are whole groups; returns as when sealing.
+            ///
+            /// # Safety
+            /// The packet's pointers are good, as for `crypt`.
+            #[inline]
+            #[target_feature(enable = $features)]
+            unsafe fn open_groups(&mut self, mut hash: Vector) -> Vector {
+                while self.left >= GROUP {
+                    hash = if self.left >= 2 * GROUP {
+                        // SAFETY: a group is left.
+                        unsafe { self.hash_group::<false>(self.source, hash) }
+                    } else {
+                        // SAFETY: as above.
+                        unsafe { self.hash_group::<true>(self.source, hash) }
+                    };
+                    // SAFETY: as above.
+                    unsafe { self.crypt_registers::<REGISTERS>() };
                 }
                 hash
             }
@@ -146,14 +173,14 @@ macro_rules! define_crypt {
                 hash
             }
 
-            /// Encrypts or decrypts the next group.
+            /// Encrypts or decrypts the next registers.
             ///
             /// # Safety
-            /// A group is left.
+            /// So many are left.
             #[inline]
             #[target_feature(enable = $features)]
-            unsafe fn crypt_group(&mut self) {
-                let stream = self.key_stream::<REGISTERS>();
+            unsafe fn crypt_registers<const COUNT: usize>(&mut self) {
+                let stream = self.key_stream::<COUNT>();
                 for (n, stream) in stream.into_iter().enumerate() {
                     // SAFETY: of the caller.
                     let input = unsafe { load(self.source.wrapping_add(n * WIDTH)) };
@@ -161,7 +188,7 @@ macro_rules! define_crypt {
                     // SAFETY: of the caller.
                     unsafe { store(place, xor(input, stream)) };
                 }
-                self.advance(GROUP);
+                self.advance(COUNT * WIDTH);
             }
 
             /// The hash of `hash` and a group of ciphertext.

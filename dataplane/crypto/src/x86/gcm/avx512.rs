@@ -26,6 +26,9 @@ const LANES: usize = 4;
 /// Registers of a group.
 const REGISTERS: usize = 4;
 
+/// Registers sealed side by side in a long text; there are 32 to hold them.
+const SEALED_AT_ONCE: usize = 8;
+
 macro_rules! vocabulary {
     ($($(#[$doc:meta])* fn $name:ident $(<const $imm:ident: i32>)? ($($arg:ident: $type:ty),*) -> $out:ty { $body:expr })*) => {
         $($(#[$doc])*
