@@ -80,7 +80,7 @@ fn elsewhere(packet: &Packet, spi: Spi, rows: &Rows) -> Verdict {
         })
 }
 
-/// Has all fetched that the SA leads to: set, session, and the frame to write to. The engine fetches keys by itself.
+/// Has all fetched that the SA leads to: set, session, keys, and the frame to write to.
 fn fetch(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
     let sa = rows.sas.inbound(packet.sa);
     let sa = sa
@@ -89,6 +89,7 @@ fn fetch(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
     (packet.set, packet.session) = (sa.set, sa.session);
     rows.sets.prefetch(sa.set);
     rows.sessions.prefetch(sa.session);
+    sa.context.prefetch(packet.len());
     let out = rows.pool.take().ok_or(Reason::NoFrame)?;
     out.prefetch();
     packet.out = Some(out);

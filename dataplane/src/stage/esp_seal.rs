@@ -63,10 +63,11 @@ fn locate(packet: &mut Packet, rows: &mut Rows) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Has fetched the numbers that the SA leads to. The engine fetches keys by itself.
+/// Has fetched the numbers and keys that the SA leads to.
 fn fetch(packet: &Packet, rows: &Rows) {
     if let Some(sa) = rows.sas.outbound(packet.sa) {
         rows.continuity.prefetch_slot(sa.slot);
+        sa.context.prefetch(packet.len());
     }
 }
 
