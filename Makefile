@@ -14,7 +14,7 @@ demo:
 	tests/as-root.sh target/release/culvert-bench demo $(if $(REPORT),--report $(REPORT))
 
 test:
-	tests/install.sh build demo test lab
+	tests/install.sh build demo test bench lab
 	tests/run.sh
 
 clean:
