@@ -1,7 +1,6 @@
 //! Bursts of packets with different keys, suites and lengths: every engine gives, byte for byte, what the portable engine gives packet by
 //! packet, and touches no byte besides.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use culvert_crypto::{AesKey, BURST, Engine, Integrity, Iv, OpenContext, OpenOp, SealContext};
 use culvert_crypto::{SealOp, Suite};
